@@ -1,0 +1,1 @@
+"""Recorders that drive the profilers."""

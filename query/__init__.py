@@ -1,0 +1,1 @@
+"""Reads the store: questions, flame graphs, exports."""

@@ -1,0 +1,1 @@
+"""The vocabulary: every table once, and what is generated from it."""
