@@ -57,7 +57,8 @@ class Adapter(Protocol):
 
     def sniff(self, source: Source) -> bool:
         """Whether the source is of this format, judged by `source.head` or, for a folder, by the names in it.
-        Pure, bounded, never raises, never looks at the file's own name alone."""
+        Pure, bounded, never raises, never looks at the file's own name alone.
+        """
         ...
 
     def read(self, source: Source, issues: IssueLog) -> Iterator[Batch]:
@@ -65,6 +66,7 @@ class Adapter(Protocol):
 
         Raises:
             FormatError: the source cannot be used at all.
+
         """
         ...
 
@@ -94,7 +96,8 @@ class IssueLog:
         subject: str = "",
     ) -> None:
         """Count `count` more of the problem `code`. Problems of one code and one `subject` (a module, an event …)
-        share a row; `offset` is in bytes from the start of the input."""
+        share a row; `offset` is in bytes from the start of the input.
+        """
         if count <= 0:
             return
         known = self._issues.setdefault((code, subject), _Issue(severity, offset, 0, detail))
@@ -121,7 +124,8 @@ class IssueLog:
 def batch(table: str, /, **columns: object) -> Batch:
     """Build a batch from whole columns (numpy arrays, Arrow arrays or lists), in any order; a column that is left out
     is null throughout. For `event.<name>` tables the payload follows the common columns in the order given, with the
-    types numpy or Arrow give it."""
+    types numpy or Arrow give it.
+    """
     length = len(next(iter(columns.values())))  # type: ignore[arg-type]
     declared = EVENT_COLUMNS if is_event_table(table) else TABLES[table].columns
     fields: list[pa.Field] = []

@@ -26,7 +26,8 @@ OWN = (
 @cache
 def adapters() -> tuple[Adapter, ...]:
     """All adapters in the order in which they are asked; third parties' after our own. One that cannot be imported
-    (its library is missing) takes itself out of the list and nothing else."""
+    (its library is missing) takes itself out of the list and nothing else.
+    """
     own = [_load(path) for path in OWN]
     others = [point.load()() for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name)]
     return tuple(own + others)
@@ -37,6 +38,7 @@ def find_adapter(source: Source) -> Adapter:
 
     Raises:
         UnknownFormatError: none does.
+
     """
     for adapter in adapters():
         if adapter.sniff(source):

@@ -37,6 +37,7 @@ class Source:
 
     Raises:
         SourceError: the path does not exist or cannot be read.
+
     """
 
     def __init__(self, path: str | Path, *, name: str | None = None) -> None:
@@ -76,7 +77,8 @@ class Source:
     @cached_property
     def head(self) -> bytes:
         """The first bytes of the plain content, `HEAD_SIZE` at most; empty for a folder or where nothing can be
-        unpacked."""
+        unpacked.
+        """
         if self.is_dir:
             return b""
         try:
@@ -122,7 +124,9 @@ def _require_readable(path: Path) -> None:
             os.listdir(path)
         elif path.exists() and not path.is_file():
             # A FIFO or device would block or never end; the user can pipe it in instead.
-            raise SourceError(f"{path} is neither a file nor a folder.", hint=f"Pipe it in: `perfkit ingest - < {path}`.")
+            raise SourceError(
+                f"{path} is neither a file nor a folder.", hint=f"Pipe it in: `perfkit ingest - < {path}`."
+            )
         else:
             with open(path, "rb"):
                 pass

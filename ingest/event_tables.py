@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
+from perfkit.schema.database import fetch_one
 from perfkit.schema.ddl import EVENT_SCHEMA, create_event_table, create_event_view, qualified, quote, sql_type
 from perfkit.schema.tables import EVENT_COLUMNS, EVENT_PREFIX
 
@@ -56,7 +57,7 @@ class EventTables:
     def forget_empty(self) -> None:
         """Remove event tables that no capture fills any more."""
         for table in self.names():
-            row = self._connection.execute(f"SELECT 1 FROM {qualified(table)} LIMIT 1").fetchone()
+            row = fetch_one(self._connection, f"SELECT 1 FROM {qualified(table)} LIMIT 1")
             if row is None:
                 # The view names every table, so it goes first and is made again without this one.
                 del self._tables[table]
@@ -66,7 +67,8 @@ class EventTables:
 
 def _common_type(known: str, wanted: str) -> str:
     """The narrowest type that holds both; text where nothing else does. Captures of different kernels may give one
-    event field different widths."""
+    event field different widths.
+    """
     if known == wanted:
         return known
     for family in (_INTEGERS, _UNSIGNED):

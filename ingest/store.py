@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from perfkit.adapters.contract import Batch
 from perfkit.ingest.event_tables import EventTables
-from perfkit.schema.database import open_for_writing
+from perfkit.schema.database import fetch_one, open_for_writing
 from perfkit.schema.ddl import qualified, quote
 from perfkit.schema.errors import SchemaError, StoreError
-from perfkit.schema.tables import CAPTURE, EVENT_PREFIX, TABLES, is_event_table
+from perfkit.schema.tables import CAPTURE, TABLES, is_event_table
 from perfkit.schema.validate import validate_batch
 
 
@@ -37,6 +37,7 @@ class Store:
 
     Raises:
         StoreError: see `schema.database.open_for_writing`.
+
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Store:
 
     def find(self, sha256: str) -> int | None:
         """The capture that has this content, if one has."""
-        row = self.connection.execute("SELECT min(capture_id) FROM capture WHERE sha256 = ?", [sha256]).fetchone()
+        row = fetch_one(self.connection, "SELECT min(capture_id) FROM capture WHERE sha256 = ?", [sha256])
         return None if row is None else row[0]
 
     @contextmanager
@@ -86,9 +87,10 @@ class Store:
         Raises:
             SchemaError: a batch does not match its table, or there is not exactly one row of `capture`.
             StoreError: DuckDB could not write it (a full disk).
+
         """
         with self.transaction():
-            row = self.connection.execute("SELECT coalesce(max(capture_id) + 1, 1) FROM capture").fetchone()
+            row = fetch_one(self.connection, "SELECT coalesce(max(capture_id) + 1, 1) FROM capture")
             capture_id = int(row[0]) if row else 1
             captures = 0
             for item in batches:
@@ -136,11 +138,8 @@ class Store:
 
     def _rollback(self) -> None:
         # A failed COMMIT has already rolled back, and a second rollback would hide the first error.
-        with_transaction = self.connection
-        try:
-            with_transaction.execute("ROLLBACK")
-        except duckdb.Error:
-            pass
+        with suppress(duckdb.Error):
+            self.connection.execute("ROLLBACK")
         self._events.reload()
 
 
@@ -153,7 +152,7 @@ def _stamp(data: pa.RecordBatch, stamp: CaptureStamp) -> pa.RecordBatch:
         "byte_count": stamp.byte_count,
         "run_id": stamp.run_id,
         "labels": list(stamp.labels.items()),
-        "ingested_at": datetime.now(UTC),
+        "ingested_at": datetime.now(UTC).replace(tzinfo=None),
     }
     return pa.RecordBatch.from_pylist([row], schema=CAPTURE.schema)
 
@@ -165,6 +164,3 @@ def _hint(error: duckdb.Error) -> str:
     if "out of memory" in text:
         return "Set PERFKIT_MEMORY_LIMIT higher (for example 4GB)."
     return ""
-
-
-__all__ = ["EVENT_PREFIX", "CaptureStamp", "Store"]

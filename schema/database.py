@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -27,6 +28,7 @@ def open_for_reading(path: Path, *, threads: int | None = None) -> duckdb.DuckDB
 
     Raises:
         StoreError: there is no such database, it is busy, or it is not one of this perfkit's.
+
     """
     if not path.exists():
         raise StoreError(
@@ -46,6 +48,7 @@ def open_for_writing(
 
     Raises:
         StoreError: the folder does not exist, the file is busy, or it is not one of this perfkit's.
+
     """
     if not path.parent.is_dir():
         raise StoreError(f"the folder {path.parent} for the database does not exist.", hint=f"mkdir -p {path.parent}")
@@ -69,6 +72,16 @@ def open_for_writing(
             path.unlink(missing_ok=True)
         raise
     return connection
+
+
+def fetch_one(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[object] = ()
+) -> tuple[Any, ...] | None:
+    """The first row of an answer, or None. Reads the answer to its end: DuckDB refuses other work on a connection
+    whose last result was left unfinished.
+    """
+    rows = connection.execute(sql, list(parameters)).fetchall()
+    return rows[0] if rows else None
 
 
 def _connect(path: Path, *, read_only: bool, threads: int | None) -> duckdb.DuckDBPyConnection:
@@ -95,13 +108,13 @@ def _explain(path: Path, message: str) -> StoreError:
 
 
 def _is_empty(connection: duckdb.DuckDBPyConnection) -> bool:
-    found = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchone()
+    found = fetch_one(connection, "SELECT count(*) FROM duckdb_tables()")
     return found is not None and found[0] == 0
 
 
 def _require_version(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     try:
-        row = connection.execute(f"SELECT value FROM {META_TABLE} WHERE key = 'schema_version'").fetchone()
+        row = fetch_one(connection, f"SELECT value FROM {META_TABLE} WHERE key = 'schema_version'")
     except duckdb.CatalogException:
         row = None
     if row is None:

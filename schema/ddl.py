@@ -28,7 +28,7 @@ _TYPES: dict[pa.DataType, str] = {
     pa.large_string(): "VARCHAR",
     pa.binary(): "BLOB",
     pa.large_binary(): "BLOB",
-    pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
+    pa.timestamp("us"): "TIMESTAMP",
 }
 
 
@@ -42,6 +42,7 @@ def sql_type(kind: pa.DataType) -> str:
 
     Raises:
         KeyError: the type has no place in a perfkit database.
+
     """
     if pa.types.is_map(kind):
         return f"MAP({sql_type(kind.key_type)}, {sql_type(kind.item_type)})"

@@ -10,7 +10,8 @@ from perfkit.schema.tables import EVENT_COLUMNS, TABLES, is_event_table
 
 def validate_batch(table: str, data: pa.RecordBatch) -> None:
     """Raise `SchemaError` unless `data` has exactly the columns of `table`, in order, with their types and no null
-    where a value is required. Costs nothing per row: nulls are counted by Arrow already."""
+    where a value is required. Costs nothing per row: nulls are counted by Arrow already.
+    """
     if is_event_table(table):
         _check_columns(table, data, EVENT_COLUMNS, exact=False)
         return

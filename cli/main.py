@@ -1,0 +1,73 @@
+"""The `perfkit` program: its commands, and the one place where errors become messages and exit codes.
+
+Exit codes: 0 fine, 1 a negative verdict (commands that judge), 2 could not do its job, 130 interrupted.
+
+Command modules import nothing heavy at their top (numpy, pyarrow, duckdb, rich come inside the functions), so that
+`perfkit --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from perfkit.schema.errors import PerfkitError
+
+EXIT_FAILED = 2
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="perfkit",
+    help="One SQL database for the output of every Linux profiler and tracer: ingest, query, flame graphs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from perfkit import __version__
+
+        typer.echo(f"perfkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _register() -> None:
+    """Commands in the order in which `--help` shows them: the road a capture takes."""
+
+
+def main() -> None:
+    """Run the command line; every failure ends here as a message on stderr and an exit code."""
+    _register()
+    try:
+        app()
+    except PerfkitError as error:
+        print(f"perfkit: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"  {error.hint}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        print("perfkit: interrupted.", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (head, less) has gone; the interpreter must not complain when it flushes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
