@@ -66,7 +66,6 @@ class Adapter(Protocol):
 
         Raises:
             FormatError: the source cannot be used at all.
-
         """
         ...
 

@@ -38,7 +38,6 @@ def find_adapter(source: Source) -> Adapter:
 
     Raises:
         UnknownFormatError: none does.
-
     """
     for adapter in adapters():
         if adapter.sniff(source):

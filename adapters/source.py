@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, BinaryIO, Self, cast
 
 from perfkit.schema.errors import FormatError, SourceError
 
@@ -37,7 +37,6 @@ class Source:
 
     Raises:
         SourceError: the path does not exist or cannot be read.
-
     """
 
     def __init__(self, path: str | Path, *, name: str | None = None) -> None:
@@ -104,7 +103,7 @@ class Source:
             self._temporary.cleanup()
             self._temporary = None
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

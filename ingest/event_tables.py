@@ -1,4 +1,4 @@
-"""The `event.<name>` tables, which captures bring along: made on first sight, widened when an event's layout differs."""
+"""The `event.<name>` tables that captures bring along: made on first sight, widened when a layout differs."""
 
 from __future__ import annotations
 

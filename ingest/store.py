@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import duckdb
 import pyarrow as pa
@@ -37,7 +38,6 @@ class Store:
 
     Raises:
         StoreError: see `schema.database.open_for_writing`.
-
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Store:
         """Close the connection; what was not committed is gone."""
         self.connection.close()
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,7 +87,6 @@ class Store:
         Raises:
             SchemaError: a batch does not match its table, or there is not exactly one row of `capture`.
             StoreError: DuckDB could not write it (a full disk).
-
         """
         with self.transaction():
             row = fetch_one(self.connection, "SELECT coalesce(max(capture_id) + 1, 1) FROM capture")

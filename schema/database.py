@@ -28,7 +28,6 @@ def open_for_reading(path: Path, *, threads: int | None = None) -> duckdb.DuckDB
 
     Raises:
         StoreError: there is no such database, it is busy, or it is not one of this perfkit's.
-
     """
     if not path.exists():
         raise StoreError(
@@ -48,7 +47,6 @@ def open_for_writing(
 
     Raises:
         StoreError: the folder does not exist, the file is busy, or it is not one of this perfkit's.
-
     """
     if not path.parent.is_dir():
         raise StoreError(f"the folder {path.parent} for the database does not exist.", hint=f"mkdir -p {path.parent}")

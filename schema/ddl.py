@@ -42,7 +42,6 @@ def sql_type(kind: pa.DataType) -> str:
 
     Raises:
         KeyError: the type has no place in a perfkit database.
-
     """
     if pa.types.is_map(kind):
         return f"MAP({sql_type(kind.key_type)}, {sql_type(kind.item_type)})"
