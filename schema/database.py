@@ -11,9 +11,8 @@ from typing import Any
 
 import duckdb
 
-from perfkit.schema.ddl import META_TABLE, create_statements
 from perfkit.schema.errors import NotAStoreError, StoreBusyError, StoreError, StoreVersionError
-from perfkit.schema.tables import SCHEMA_VERSION
+from perfkit.schema.version import META_TABLE, SCHEMA_VERSION
 
 DEFAULT_NAME = "perfkit.duckdb"
 
@@ -57,6 +56,8 @@ def open_for_writing(
     connection.execute("BEGIN")
     try:
         if is_new or _is_empty(connection):
+            from perfkit.schema.ddl import create_statements  # loads Arrow, which readers do without
+
             for statement in create_statements(_own_version()):
                 connection.execute(statement)
         else:

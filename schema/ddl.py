@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 
 from perfkit.schema.model import Column, Table
-from perfkit.schema.tables import EVENT_COLUMNS, EVENT_PREFIX, SCHEMA_VERSION, TABLES, is_event_table
+from perfkit.schema.tables import EVENT_COLUMNS, EVENT_PREFIX, TABLES, is_event_table
+from perfkit.schema.version import META_TABLE, SCHEMA_VERSION
 
-META_TABLE = "perfkit_meta"
 EVENT_SCHEMA = "event"
 
 _TYPES: dict[pa.DataType, str] = {

@@ -13,9 +13,6 @@ import pyarrow as pa
 
 from perfkit.schema.model import Column, Table
 
-SCHEMA_VERSION = 1
-"""Raised with every change of a table; `ingest.migrate` holds the way from each older version."""
-
 _ID = pa.int32()
 _NS = pa.int64()
 _TEXT = pa.string()
