@@ -25,3 +25,9 @@ def database_path(option: Path | None) -> Path:
 def note(message: str) -> None:
     """Say something to the person at the terminal without touching stdout, which may be a pipe."""
     print(message, file=sys.stderr)
+
+
+def examples(*lines: str) -> str:
+    """The epilog of a command's help: commands that a reader can copy, and that `tests/cli/test_help.py` runs."""
+    # \b keeps click from joining the lines into a paragraph.
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
