@@ -1,0 +1,116 @@
+"""Whole columns instead of one object a record: the kit that binary decoders share.
+
+A capture's bytes are viewed as words, and a field is gathered for all records at once. "Ragged" data (callchains,
+strings) are pairs of `starts` and `lengths` into one flat array.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+type_int64 = NDArray[np.int64]
+type_uint64 = NDArray[np.uint64]
+
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: spreads consecutive keys over the whole range
+
+
+def ragged_indices(starts: type_int64, lengths: type_int64) -> type_int64:
+    """Indices of all elements of the ragged rows, row after row: `starts[0], starts[0] + 1, …, starts[1], …`."""
+    total = int(lengths.sum())
+    if not total:
+        return np.empty(0, np.int64)
+    ends = np.cumsum(lengths)
+    return np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
+
+
+def gather_strings(data: NDArray[np.uint8], starts: type_int64, limits: type_int64) -> pa.StringArray:
+    """NUL-terminated strings at `starts`, none reaching past its `limits`. Bytes that are no UTF-8 are replaced."""
+    blob = data.tobytes()
+    out = []
+    for start, limit in zip(starts.tolist(), limits.tolist(), strict=True):
+        end = blob.find(b"\0", start, limit)
+        out.append(blob[start : end if end >= 0 else limit].decode("utf-8", "replace"))
+    return pa.array(out, pa.string())
+
+
+class KeyIndex:
+    """Gives each distinct 64-bit key a dense id in the order of first appearance: a hash set in numpy.
+
+    Open addressing with linear probing over whole arrays of keys; the table doubles before it is half full.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._bits = 12
+        self._allocate()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def intern(self, keys: type_uint64) -> tuple[NDArray[np.int32], type_int64]:
+        """Ids of `keys` (int32, same length), and the positions in `keys` at which new ids first appear, in the order
+        of these ids.
+        """
+        while (self._count + len(keys)) * 2 > len(self._keys):
+            self._grow()
+        slots = self._find_slots(keys)
+        ids = self._ids[slots]
+        unseen = np.flatnonzero(ids < 0)
+        if not len(unseen):
+            return ids, unseen
+        _, first = np.unique(slots[unseen], return_index=True)
+        first.sort()
+        firsts = unseen[first]
+        self._ids[slots[firsts]] = np.arange(self._count, self._count + len(firsts), dtype=np.int32)
+        self._count += len(firsts)
+        ids[unseen] = self._ids[slots[unseen]]
+        return ids, firsts
+
+    def _allocate(self) -> None:
+        self._keys: type_uint64 = np.zeros(1 << self._bits, np.uint64)
+        self._ids: NDArray[np.int32] = np.full(1 << self._bits, -1, np.int32)
+
+    def _grow(self) -> None:
+        used = np.flatnonzero(self._ids >= 0)
+        keys, ids = self._keys[used], self._ids[used]
+        self._bits += 2
+        self._allocate()
+        # The stored keys are already off by one from the caller's (see `_find_slots`).
+        self._ids[self._find_slots(keys - np.uint64(1))] = ids
+
+    def _find_slots(self, keys: type_uint64) -> type_int64:
+        """The slot of each key; free slots are taken. 0 marks a free slot, so keys are stored plus one; the key
+        2**64 - 1 thereby shares the mark and is folded onto its neighbour, which no caller produces.
+        """
+        stored = keys + np.uint64(1)
+        stored[stored == 0] = np.uint64(0xFFFFFFFFFFFFFFFF)
+        mask = np.int64((1 << self._bits) - 1)
+        slots = ((stored * _MULTIPLIER) >> np.uint64(64 - self._bits)).astype(np.int64)
+        pending = np.arange(len(keys))
+        while len(pending):
+            at = slots[pending]
+            wanted = stored[pending]
+            free = self._keys[at] == 0
+            if free.any():
+                # Several keys may want one free slot: the last write wins, and the others see that they lost.
+                self._keys[at[free]] = wanted[free]
+            lost = self._keys[at] != wanted
+            pending = pending[lost]
+            slots[pending] = (slots[pending] + 1) & mask
+        return slots
+
+
+def combine(*parts: NDArray[np.generic]) -> type_uint64:
+    """One 64-bit key for each row of several columns, mixed so that equal keys from different rows are as unlikely as
+    a collision of random 64-bit numbers.
+    """
+    with np.errstate(over="ignore"):
+        key = np.zeros(len(parts[0]), np.uint64)
+        for part in parts:
+            key ^= part.astype(np.uint64) * _MULTIPLIER
+            key ^= key >> np.uint64(29)
+            key *= np.uint64(0xBF58476D1CE4E5B9)
+            key ^= key >> np.uint64(32)
+    return key

@@ -1,0 +1,1 @@
+"""perf.data: what `perf record` and simpleperf write."""

@@ -1,0 +1,142 @@
+"""Names and numbers of the perf ABI.
+
+Sources: `include/uapi/linux/perf_event.h` (record and sample types), `tools/lib/perf/include/perf/event.h` (record
+types that the perf tool adds, from 64 on) and `tools/perf/util/header.h` (feature bits).
+"""
+
+from __future__ import annotations
+
+RECORD_NAMES: dict[int, str] = {
+    1: "MMAP",
+    2: "LOST",
+    3: "COMM",
+    4: "EXIT",
+    5: "THROTTLE",
+    6: "UNTHROTTLE",
+    7: "FORK",
+    8: "READ",
+    9: "SAMPLE",
+    10: "MMAP2",
+    11: "AUX",
+    12: "ITRACE_START",
+    13: "LOST_SAMPLES",
+    14: "SWITCH",
+    15: "SWITCH_CPU_WIDE",
+    16: "NAMESPACES",
+    17: "KSYMBOL",
+    18: "BPF_EVENT",
+    19: "CGROUP",
+    20: "TEXT_POKE",
+    21: "AUX_OUTPUT_HW_ID",
+    22: "CALLCHAIN_DEFERRED",
+    64: "ATTR",
+    65: "EVENT_TYPE",
+    66: "TRACING_DATA",
+    67: "BUILD_ID",
+    68: "FINISHED_ROUND",
+    69: "ID_INDEX",
+    70: "AUXTRACE_INFO",
+    71: "AUXTRACE",
+    72: "AUXTRACE_ERROR",
+    73: "THREAD_MAP",
+    74: "CPU_MAP",
+    75: "STAT_CONFIG",
+    76: "STAT",
+    77: "STAT_ROUND",
+    78: "EVENT_UPDATE",
+    79: "TIME_CONV",
+    80: "FEATURE",
+    81: "COMPRESSED",
+    82: "FINISHED_INIT",
+    83: "COMPRESSED2",
+    84: "BPF_METADATA",
+    85: "SCHEDSTAT_CPU",
+    86: "SCHEDSTAT_DOMAIN",
+}
+RECORD = {name: number for number, name in RECORD_NAMES.items()}
+RECORD_TYPE_LIMIT = 128
+"""No type below is impossible: the kernel's start at 1, the tool's at 64, and both grow."""
+SIMPLEPERF_RECORDS = range(32768, 32800)  # system/extras/simpleperf/record.h: SIMPLE_PERF_RECORD_TYPE_START
+
+SAMPLE_IP = 1 << 0
+SAMPLE_TID = 1 << 1
+SAMPLE_TIME = 1 << 2
+SAMPLE_ADDR = 1 << 3
+SAMPLE_READ = 1 << 4
+SAMPLE_CALLCHAIN = 1 << 5
+SAMPLE_ID = 1 << 6
+SAMPLE_CPU = 1 << 7
+SAMPLE_PERIOD = 1 << 8
+SAMPLE_STREAM_ID = 1 << 9
+SAMPLE_RAW = 1 << 10
+SAMPLE_BRANCH_STACK = 1 << 11
+SAMPLE_REGS_USER = 1 << 12
+SAMPLE_STACK_USER = 1 << 13
+SAMPLE_WEIGHT = 1 << 14
+SAMPLE_DATA_SRC = 1 << 15
+SAMPLE_IDENTIFIER = 1 << 16
+SAMPLE_TRANSACTION = 1 << 17
+SAMPLE_REGS_INTR = 1 << 18
+SAMPLE_PHYS_ADDR = 1 << 19
+SAMPLE_AUX = 1 << 20
+SAMPLE_CGROUP = 1 << 21
+SAMPLE_DATA_PAGE_SIZE = 1 << 22
+SAMPLE_CODE_PAGE_SIZE = 1 << 23
+SAMPLE_WEIGHT_STRUCT = 1 << 24
+
+READ_TOTAL_TIME_ENABLED = 1 << 0
+READ_TOTAL_TIME_RUNNING = 1 << 1
+READ_ID = 1 << 2
+READ_GROUP = 1 << 3
+READ_LOST = 1 << 4
+
+BRANCH_HW_INDEX = 1 << 17
+BRANCH_COUNTERS = 1 << 19
+
+MISC_CPUMODE_MASK = 7
+CPUMODE_KINDS = ("unknown", "kernel", "user", "hypervisor", "guest_kernel", "guest_user", "unknown", "unknown")
+CPUMODE_KERNEL, CPUMODE_USER, CPUMODE_HYPERVISOR, CPUMODE_GUEST_KERNEL, CPUMODE_GUEST_USER = 1, 2, 3, 4, 5
+MISC_MMAP_BUILD_ID = 1 << 14
+MISC_COMM_EXEC = 1 << 13
+MISC_SWITCH_OUT = 1 << 13
+MISC_SWITCH_OUT_PREEMPT = 1 << 14
+
+CONTEXT_MAX = 2**64 - 4095
+CONTEXT_MODES: dict[int, int] = {
+    2**64 - 32: CPUMODE_HYPERVISOR,
+    2**64 - 128: CPUMODE_KERNEL,
+    2**64 - 512: CPUMODE_USER,
+    2**64 - 640: CPUMODE_USER,  # PERF_CONTEXT_USER_DEFERRED: the user part comes in a later record
+    2**64 - 2048: CPUMODE_GUEST_KERNEL,  # PERF_CONTEXT_GUEST says no more than "a guest"
+    2**64 - 2176: CPUMODE_GUEST_KERNEL,
+    2**64 - 2560: CPUMODE_GUEST_USER,
+}
+
+FEATURE_TRACING_DATA = 1
+FEATURE_BUILD_ID = 2
+FEATURE_HOSTNAME = 3
+FEATURE_OSRELEASE = 4
+FEATURE_VERSION = 5
+FEATURE_ARCH = 6
+FEATURE_NRCPUS = 7
+FEATURE_CPUDESC = 8
+FEATURE_CPUID = 9
+FEATURE_TOTAL_MEM = 10
+FEATURE_CMDLINE = 11
+FEATURE_EVENT_DESC = 12
+FEATURE_CPU_TOPOLOGY = 13
+FEATURE_GROUP_DESC = 17
+FEATURE_SAMPLE_TIME = 21
+FEATURE_CLOCKID = 23
+FEATURE_COMPRESSED = 27
+FEATURE_CLOCK_DATA = 29
+FEATURE_COUNT = 256
+SIMPLEPERF_META_INFO = 129
+
+CLOCK_NAMES: dict[int, str] = {
+    0: "CLOCK_REALTIME",
+    1: "CLOCK_MONOTONIC",
+    4: "CLOCK_MONOTONIC_RAW",
+    7: "CLOCK_BOOTTIME",
+    11: "CLOCK_TAI",
+}

@@ -1,0 +1,220 @@
+"""Finds where the records of a block begin, without a loop over records.
+
+Each record starts with `perf_event_header { u32 type; u16 misc; u16 size; }`, so record n+1 can only be found through
+record n. To walk in numpy all the same, the block is entered at many places at once: at each place the next plausible
+header is guessed, all "lanes" then step from record to record together, and at the end a lane counts only if the lane
+before it arrives exactly at its start. Where it does not (the guess hit data that looks like a header), the walk goes
+on from the true position until it meets the lane's path. The result is therefore always that of the plain walk.
+
+    words   |A....|B..|C.......|D...|E...|F..|G.....|H...
+    lane 0   A ──▶ B ─▶ C ─────▶ D                             stops at lane 1's start
+    lane 1                       D ─▶ E ─▶ F ▶ …
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfkit.adapters.perf_data import abi
+
+type_int64 = NDArray[np.int64]
+
+_LANE_WORDS = 4096
+_MAX_LANES = 1024
+_WINDOW_WORDS = 512
+_SCALAR_WORDS = 4 * _LANE_WORDS
+_RESYNC_CHAIN = 4
+_PAYLOAD_TYPES = (abi.RECORD["TRACING_DATA"], abi.RECORD["AUXTRACE"])
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Outcome of a walk over a block of 8-byte words."""
+
+    starts: type_int64
+    """Word index of each whole record."""
+    end: int
+    """Word index behind the last whole record; may lie behind the block when a trace payload does."""
+    is_damaged: bool
+    """Whether the header at `end` is impossible (its record is not merely cut off by the end of the block)."""
+
+
+class Block:
+    """A run of records in memory as typed views: `u8`, `u16`, `u32` and `u64` over the same bytes, in the capture's
+    byte order. `data` must be a multiple of 8 bytes long.
+    """
+
+    def __init__(self, data: NDArray[np.uint8], order: str) -> None:
+        self.order = order
+        self.u8 = data
+        self.u16 = data.view(f"{order}u2")
+        self.u32 = data.view(f"{order}u4")
+        self.u64 = data.view(f"{order}u8")
+
+    def take(self, words: type_int64) -> NDArray[np.uint64]:
+        """The 64-bit words at these indices, in native order."""
+        return self.u64[words].astype(np.uint64, copy=False)
+
+    def take32(self, halves: type_int64) -> NDArray[np.uint32]:
+        """The 32-bit words at these indices (counted in 32-bit words), in native order."""
+        return self.u32[halves].astype(np.uint32, copy=False)
+
+    def types(self, starts: type_int64) -> NDArray[np.uint32]:
+        """Record types."""
+        return self.take32(starts * 2)
+
+    def misc(self, starts: type_int64) -> NDArray[np.uint16]:
+        """The `misc` bits of record headers."""
+        return self.u16[starts * 4 + 2].astype(np.uint16, copy=False)
+
+    def sizes(self, starts: type_int64) -> type_int64:
+        """Record sizes in words, without a payload that follows the record."""
+        return (self.u16[starts * 4 + 3] >> 3).astype(np.int64)
+
+
+def walk(block: Block, first: int = 0) -> Walk:
+    """Find all whole records of the block from word `first` on."""
+    words = len(block.u64)
+    if words - first < _SCALAR_WORDS:
+        return _walk_scalar(block, first, words)
+    lane_starts = _guess_starts(block, first)
+    paths = _walk_lanes(block, lane_starts)
+    return _stitch(block, lane_starts, paths)
+
+
+def next_header(block: Block, first: int) -> int:
+    """The first word at or after `first` where a chain of plausible headers begins; the block's end if none does."""
+    words = len(block.u64)
+    candidates = np.arange(first, words, dtype=np.int64)
+    good = candidates
+    for _ in range(_RESYNC_CHAIN):
+        inside = good < words
+        ok = np.ones(len(good), bool)
+        ok[inside] = _is_plausible(block, good[inside])
+        candidates, good = candidates[ok], good[ok]
+        inside = inside[ok]
+        good = good.copy()
+        good[inside] += block.sizes(good[inside])
+    # A chain that runs out of the block at once proves nothing.
+    return int(candidates[0]) if len(candidates) else words
+
+
+def _is_plausible(block: Block, at: type_int64) -> NDArray[np.bool_]:
+    sizes = block.u16[at * 4 + 3]
+    return _is_record_type(block.types(at)) & (sizes >= 8) & (sizes & 7 == 0)
+
+
+def _is_record_type(kinds: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    # Types that newer kernels and tools may add are let pass: what is behind them can be read all the same.
+    return ((kinds >= 1) & (kinds < abi.RECORD_TYPE_LIMIT)) | (
+        (kinds >= abi.SIMPLEPERF_RECORDS.start) & (kinds < abi.SIMPLEPERF_RECORDS.stop)
+    )
+
+
+def _steps(block: Block, at: type_int64) -> type_int64:
+    """Words to the next record, payload included; 0 where the header is impossible."""
+    raw = block.u16[at * 4 + 3].astype(np.int64)
+    kinds = block.types(at)
+    steps = np.where((raw & 7 == 0) & _is_record_type(kinds), raw >> 3, 0)
+    with_payload = np.flatnonzero((kinds == _PAYLOAD_TYPES[0]) | (kinds == _PAYLOAD_TYPES[1]))
+    for index in with_payload:
+        steps[index] += _payload_words(block, int(at[index]), int(kinds[index]))
+    return steps
+
+
+def _payload_words(block: Block, at: int, kind: int) -> int:
+    """Words of trace data behind a record that are not counted in its size: TRACING_DATA's are padded to 8 bytes,
+    AUXTRACE's are 8-byte aligned as they are (tools/perf/util/auxtrace.c).
+    """
+    if at + 1 >= len(block.u64):
+        return 0
+    size = int(block.u32[at * 2 + 2]) if kind == abi.RECORD["TRACING_DATA"] else int(block.u64[at + 1])
+    return min((size + 7) // 8, 1 << 48)
+
+
+def _guess_starts(block: Block, first: int) -> type_int64:
+    words = len(block.u64)
+    lanes = min(_MAX_LANES, (words - first) // _LANE_WORDS)
+    targets = first + (np.arange(1, lanes, dtype=np.int64) * (words - first)) // lanes
+    window = targets[:, None] + np.arange(_WINDOW_WORDS, dtype=np.int64)[None, :]
+    flat = np.minimum(window, words - 1).ravel()
+    sample = (block.types(flat) == abi.RECORD["SAMPLE"]) & _is_plausible(block, flat)
+    follow = np.minimum(flat + block.sizes(flat), words - 1)
+    good = (sample & _is_plausible(block, follow)).reshape(window.shape)
+    found = good.any(axis=1)
+    starts = targets[found] + good[found].argmax(axis=1)
+    return np.unique(np.concatenate([np.array([first], np.int64), starts]))
+
+
+def _walk_lanes(block: Block, starts: type_int64) -> tuple[NDArray[np.int64], type_int64, NDArray[np.bool_]]:
+    """Walk from all `starts` together, each until it reaches the next one's start, the block's end or damage.
+
+    Returns:
+        positions of shape (lanes, steps) with -1 where a lane had stopped; where each lane stopped; whether on damage.
+    """
+    words = len(block.u64)
+    limits = np.append(starts[1:], words)
+    position = starts.copy()
+    damaged = np.zeros(len(starts), bool)
+    active = np.arange(len(starts))
+    rows = []
+    while len(active):
+        at = position[active]
+        steps = _steps(block, at)
+        whole = (steps > 0) & (at + block.sizes(at) <= words)
+        damaged[active[steps == 0]] = True
+        active, at, steps = active[whole], at[whole], steps[whole]
+        row = np.full(len(starts), -1, np.int64)
+        row[active] = at
+        rows.append(row)
+        position[active] = at + steps
+        active = active[position[active] < limits[active]]
+    return np.array(rows).T, position, damaged
+
+
+def _stitch(
+    block: Block, starts: type_int64, paths: tuple[NDArray[np.int64], type_int64, NDArray[np.bool_]]
+) -> Walk:
+    positions, ends, damaged = paths
+    if (ends[:-1] == starts[1:]).all() and not damaged.any():
+        return Walk(positions[positions >= 0], int(ends[-1]), False)
+    parts: list[type_int64] = []
+    at, is_damaged = int(starts[0]), False
+    limits = [*starts[1:].tolist(), len(block.u64)]
+    for lane, limit in enumerate(limits):
+        if at >= limit:
+            continue
+        path = positions[lane][positions[lane] >= 0]
+        met = int(np.searchsorted(path, at))
+        if met == len(path) or path[met] != at:
+            # Off the lane's path: step on until it is met, or the lane's stretch is over.
+            walked = _walk_scalar(block, at, limit, known=frozenset(path.tolist()))
+            parts.append(walked.starts)
+            at, is_damaged = walked.end, walked.is_damaged
+            met = int(np.searchsorted(path, at))
+        if met < len(path) and path[met] == at:
+            parts.append(path[met:])
+            at, is_damaged = int(ends[lane]), bool(damaged[lane])
+        if is_damaged or at < limit:
+            break
+    return Walk(np.concatenate(parts) if parts else np.empty(0, np.int64), at, is_damaged)
+
+
+def _walk_scalar(block: Block, first: int, limit: int, *, known: frozenset[int] = frozenset()) -> Walk:
+    """The plain walk from `first`; stops at `limit`, at a position in `known`, or where a record is not whole."""
+    words = len(block.u64)
+    sizes, kinds = block.u16, block.u32
+    starts: list[int] = []
+    at = first
+    while at < limit and at not in known:
+        size, kind = int(sizes[at * 4 + 3]), int(kinds[at * 2])
+        if size < 8 or size & 7 or not (1 <= kind < abi.RECORD_TYPE_LIMIT or kind in abi.SIMPLEPERF_RECORDS):
+            return Walk(np.array(starts, np.int64), at, True)
+        if at + (size >> 3) > words:
+            break
+        starts.append(at)
+        at += (size >> 3) + (_payload_words(block, at, kind) if kind in _PAYLOAD_TYPES else 0)
+    return Walk(np.array(starts, np.int64), at, False)
