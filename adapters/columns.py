@@ -27,12 +27,8 @@ def ragged_indices(starts: type_int64, lengths: type_int64) -> type_int64:
 
 def gather_strings(data: NDArray[np.uint8], starts: type_int64, limits: type_int64) -> pa.StringArray:
     """NUL-terminated strings at `starts`, none reaching past its `limits`. Bytes that are no UTF-8 are replaced."""
-    blob = data.tobytes()
-    out = []
-    for start, limit in zip(starts.tolist(), limits.tolist(), strict=True):
-        end = blob.find(b"\0", start, limit)
-        out.append(blob[start : end if end >= 0 else limit].decode("utf-8", "replace"))
-    return pa.array(out, pa.string())
+    pieces = [data[start:limit].tobytes() for start, limit in zip(starts.tolist(), limits.tolist(), strict=True)]
+    return pa.array([piece.split(b"\0", 1)[0].decode("utf-8", "replace") for piece in pieces], pa.string())
 
 
 class KeyIndex:

@@ -1,0 +1,305 @@
+"""From millions of callchains to the few distinct ones, their frames, and the call tree.
+
+A chain is hashed where it lies in the file, without copying it out:
+
+    H(chain) = Σ words[i] · r^(i - start)   (mod 2**64, r odd)
+             = r^-start · Σ words[i] · r^i
+
+so one multiplication and one segmented sum over the whole block hash all its chains. Two chains are taken for the
+same when this hash, the length, the address space and the CPU mode agree; for a million distinct chains the chance
+that any two collide is below 10^-7.
+
+Only chains not seen before are copied, split by their context markers (PERF_CONTEXT_KERNEL, _USER …), resolved to
+modules, and put into the tree, in batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from perfkit.adapters.columns import KeyIndex, combine, ragged_indices
+from perfkit.adapters.contract import Batch, IssueLog, batch
+from perfkit.adapters.perf_data import abi
+from perfkit.adapters.perf_data.address_space import AddressSpaces
+from perfkit.adapters.perf_data.samples import Samples
+from perfkit.adapters.stack_tree import StackTree
+
+type_int64 = NDArray[np.int64]
+type_int32 = NDArray[np.int32]
+type_uint64 = NDArray[np.uint64]
+
+_BASE = 0xD6E8FEB86659FD93  # odd, so that it has an inverse modulo 2**64
+_STRETCH_WORDS = 1 << 16
+"""Words hashed at a time: words, powers and products of a stretch stay in the cache."""
+_RECORD_LIMIT_WORDS = (1 << 16) // 8
+
+
+def _powers(base: int, count: int) -> type_uint64:
+    out = np.empty(count, np.uint64)
+    out[0] = 1
+    filled = 1
+    while filled < count:
+        step = min(filled, count - filled)
+        out[filled : filled + step] = out[:step] * np.uint64(pow(base, filled, 1 << 64))
+        filled += step
+    return out
+
+
+class ChainHasher:
+    """Hashes chains where they lie."""
+
+    def __init__(self) -> None:
+        # A chain begins in a stretch and may reach one record's length past it.
+        count = _STRETCH_WORDS + _RECORD_LIMIT_WORDS + 1
+        self._powers = _powers(_BASE, count)
+        self._inverses = _powers(pow(_BASE, -1, 1 << 64), count)
+        self._products = np.empty(count, np.uint64)
+
+    def hash(self, words: NDArray[np.uint64], starts: type_int64, lengths: type_int64) -> type_uint64:
+        """One hash a chain, uint64 [n]; `starts` ascend. Empty chains hash to 0."""
+        out = np.zeros(len(starts), np.uint64)
+        if not len(starts):
+            return out
+        bounds = np.searchsorted(starts, np.arange(int(starts[0]), int(starts[-1]) + 1, _STRETCH_WORDS))
+        for first, last in zip(bounds, [*bounds[1:], len(starts)], strict=True):
+            if first < last:
+                self._hash_stretch(words, starts[first:last], lengths[first:last], out[first:last])
+        return out
+
+    def _hash_stretch(
+        self, words: NDArray[np.uint64], starts: type_int64, lengths: type_int64, out: type_uint64
+    ) -> None:
+        base = int(starts[0])
+        end = int((starts + lengths).max())
+        products = self._products[: end - base + 1]
+        np.multiply(words[base:end], self._powers[: end - base], out=products[:-1])
+        products[-1] = 0
+        segments = np.empty(2 * len(starts), np.int64)
+        segments[0::2] = starts - base
+        segments[1::2] = starts + lengths - base
+        sums = np.add.reduceat(products, segments)[0::2]
+        np.multiply(sums, self._inverses[starts - base], out=out)
+        out[lengths == 0] = 0
+
+
+@dataclass(slots=True)
+class _NewChains:
+    """Distinct chains that wait to be resolved: raw words, context markers included."""
+
+    words: type_uint64
+    lengths: type_int64
+    space: type_int32
+    cpu_mode: NDArray[np.uint8]
+
+
+class ChainTable:
+    """Numbers the distinct chains of a capture, and knows the innermost stack node of each."""
+
+    def __init__(self, spaces: AddressSpaces, issues: IssueLog, max_stack: int) -> None:
+        self._spaces = spaces
+        self._issues = issues
+        self._max_stack = max_stack
+        self._hasher = ChainHasher()
+        self._index = KeyIndex()
+        self._new: list[_NewChains] = []
+        self._leaves = np.empty(0, np.int32)
+        self._frames = _FrameTable(spaces)
+        self._tree = StackTree()
+        self.waiting_words = 0
+        """Words of chains that `leaves` has yet to resolve: the caller bounds memory by this."""
+
+    def intern(self, samples: Samples, spaces: type_int32) -> type_int32:
+        """The chain number of each sample, int32 [n]; -1 for samples with neither chain nor ip."""
+        count = len(samples)
+        if samples.chain_start is None or samples.chain_length is None:
+            starts, lengths = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        else:
+            starts, lengths = samples.chain_start, samples.chain_length
+        hashes = self._hasher.hash(samples.block.u64, starts, lengths)
+        bare = self._is_bare(samples, starts, lengths)
+        if bare.any():
+            ip = samples.ip if samples.ip is not None else np.zeros(count, np.uint64)
+            lengths = np.where(bare, 0, lengths)
+            hashes = np.where(bare, ip, hashes)
+        keys = combine(hashes, lengths, spaces, samples.cpu_mode)
+        ids, firsts = self._index.intern(keys)
+        if len(firsts):
+            self._remember(samples, spaces, starts, lengths, firsts)
+        if bare.any() and samples.ip is None:
+            ids = np.where(bare, np.int32(-1), ids)
+        return ids
+
+    def leaves(self, chains: type_int32) -> tuple[type_int32, NDArray[np.bool_]]:
+        """The innermost stack node of each chain, and whether there is one."""
+        self._resolve()
+        leaves = np.append(self._leaves, np.int32(-1))[chains]
+        return leaves, leaves >= 0
+
+    def to_batches(self) -> list[Batch]:
+        """`frame` and `stack` of the whole capture."""
+        self._resolve()
+        frames = self._frames.to_batch()
+        # Before names are known, a function is its module and address; the ingest ranks recursion again by name.
+        return [frames, self._tree.to_batch(np.arange(max(len(self._frames), 1)))]
+
+    def _is_bare(self, samples: Samples, starts: type_int64, lengths: type_int64) -> NDArray[np.bool_]:
+        """Samples whose chain holds no address, only context markers or nothing: their ip is all there is."""
+        bare = lengths == 0
+        short = np.flatnonzero((lengths > 0) & (lengths <= 2))
+        if len(short):
+            first = samples.block.take(starts[short])
+            second = samples.block.take(starts[short] + lengths[short] - 1)
+            limit = np.uint64(abi.CONTEXT_MAX)
+            bare[short] = (first >= limit) & (second >= limit)
+        return bare
+
+    def _remember(
+        self, samples: Samples, spaces: type_int32, starts: type_int64, lengths: type_int64, firsts: type_int64
+    ) -> None:
+        counts = lengths[firsts]
+        words = samples.block.take(ragged_indices(starts[firsts], counts))
+        empty = counts == 0
+        if empty.any():
+            # A chain of its own for the bare ip.
+            counts = np.where(empty, 1, counts)
+            ends = np.cumsum(counts)
+            merged = np.empty(int(ends[-1]), np.uint64)
+            is_ip = np.zeros(len(merged), bool)
+            is_ip[(ends - counts)[empty]] = True
+            merged[~is_ip] = words
+            merged[is_ip] = samples.ip[firsts][empty] if samples.ip is not None else 0
+            words = merged
+        self._new.append(_NewChains(words, counts, spaces[firsts], samples.cpu_mode[firsts]))
+        self.waiting_words += len(words)
+
+    def _resolve(self) -> None:
+        if not self._new:
+            return
+        new = _NewChains(
+            np.concatenate([part.words for part in self._new]),
+            np.concatenate([part.lengths for part in self._new]),
+            np.concatenate([part.space for part in self._new]),
+            np.concatenate([part.cpu_mode for part in self._new]),
+        )
+        self._new, self.waiting_words = [], 0
+        addresses = _split_contexts(new, self._issues)
+        frames = self._frames.intern(addresses, new.space)
+        # Chains come innermost first; the tree grows from the outermost.
+        lengths = np.bincount(addresses.chain, minlength=len(new.lengths))
+        ends = np.cumsum(lengths)
+        backwards = ragged_indices(ends - lengths, lengths)
+        backwards = np.repeat(2 * ends - lengths - 1, lengths) - backwards
+        truncated = lengths >= self._max_stack
+        leaves = self._tree.add(frames[backwards], ends - lengths, lengths, truncated)
+        self._leaves = np.concatenate([self._leaves, leaves])
+
+
+@dataclass(slots=True)
+class _Addresses:
+    """The addresses of chains without the markers: flat, chain after chain, innermost first."""
+
+    ip: type_uint64
+    chain: type_int64
+    cpu_mode: NDArray[np.uint8]
+    is_caller: NDArray[np.bool_]
+
+
+def _split_contexts(new: _NewChains, issues: IssueLog) -> _Addresses:
+    """Take the context markers out and give each address the mode that the marker before it names. The first address
+    of a context is where execution stood; those behind it are return addresses.
+    """
+    words = new.words
+    chain = np.repeat(np.arange(len(new.lengths)), new.lengths)
+    first = np.zeros(len(words), bool)
+    first[np.cumsum(new.lengths) - new.lengths] = True
+    mode = np.repeat(new.cpu_mode, new.lengths)
+    high = np.flatnonzero(words >= np.uint64(abi.CONTEXT_MAX))
+    is_marker = np.zeros(len(words), bool)
+    for value, cpu_mode in abi.CONTEXT_MODES.items():
+        at = high[words[high] == np.uint64(value)]
+        mode[at] = cpu_mode
+        is_marker[at] = True
+    stray = len(high) - int(is_marker.sum())
+    issues.add("stray_callchain_value", "info", "values from -1 to -4095 in callchains that are no context markers "
+               "(garbage that frame-pointer unwinding met); kept as unnamed frames", count=stray)  # fmt: skip
+    sets_mode = first | is_marker
+    at = np.maximum.accumulate(np.where(sets_mode, np.arange(len(words)), 0))
+    mode = mode[at]
+    behind_start = np.zeros(len(words), bool)
+    behind_start[1:] = is_marker[:-1]
+    begins = behind_start | first
+    keep = ~is_marker
+    return _Addresses(words[keep], chain[keep], mode[keep], ~begins[keep])
+
+
+class _FrameTable:
+    """Distinct frames: module, place in it, mode, and whether the address is a return address."""
+
+    def __init__(self, spaces: AddressSpaces) -> None:
+        self._spaces = spaces
+        self._index = KeyIndex()
+        self._module: list[type_int32] = []
+        self._address: list[type_uint64] = []
+        self._mode: list[NDArray[np.uint8]] = []
+        self._is_caller: list[NDArray[np.bool_]] = []
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def intern(self, addresses: _Addresses, space_of_chain: type_int32) -> type_int32:
+        """The frame id of each address."""
+        module, place = self._locate(addresses, space_of_chain)
+        keys = combine(place, module, addresses.cpu_mode, addresses.is_caller)
+        ids, firsts = self._index.intern(keys)
+        self._module.append(module[firsts])
+        self._address.append(place[firsts])
+        self._mode.append(addresses.cpu_mode[firsts])
+        self._is_caller.append(addresses.is_caller[firsts])
+        return ids
+
+    def to_batch(self) -> Batch:
+        """Rows of `frame`, without names; run-time code and BPF programs have their module's."""
+        if not self._module:
+            return batch("frame", frame_id=np.empty(0, np.int32))
+        module = np.concatenate(self._module)
+        modes = np.concatenate(self._mode)
+        modules = self._spaces.modules
+        names = pa.array([entry.name for entry in modules], pa.string())
+        build_ids = pa.array([entry.build_id for entry in modules], pa.string())
+        is_jit = np.array([entry.is_jit for entry in modules], bool)
+        kinds = np.array(abi.CPUMODE_KINDS, object)[modes]
+        mapped = module >= 0
+        kinds[mapped & is_jit[module] & (kinds == "user")] = "jit"
+        taken = pa.array(np.where(mapped, module, 0), mask=~mapped)
+        return batch(
+            "frame",
+            frame_id=np.arange(len(module), dtype=np.int32),
+            module=names.take(taken),
+            build_id=build_ids.take(taken),
+            address=np.concatenate(self._address),
+            kind=kinds,
+            inlined=np.zeros(len(module), bool),
+            is_caller=np.concatenate(self._is_caller),
+        )
+
+    def _locate(self, addresses: _Addresses, space_of_chain: type_int32) -> tuple[type_int32, type_uint64]:
+        module = np.full(len(addresses.ip), -1, np.int32)
+        place = addresses.ip.copy()
+        for mode, is_guest in ((abi.CPUMODE_KERNEL, False), (abi.CPUMODE_GUEST_KERNEL, True)):
+            rows = np.flatnonzero(addresses.cpu_mode == mode)
+            if len(rows):
+                module[rows], place[rows] = self._spaces.resolve_kernel(addresses.ip[rows], is_guest=is_guest)
+        rows = np.flatnonzero(addresses.cpu_mode == abi.CPUMODE_USER)
+        spaces = space_of_chain[addresses.chain[rows]]
+        order = np.argsort(spaces, kind="stable")
+        rows, spaces = rows[order], spaces[order]
+        bounds = np.flatnonzero(np.diff(spaces, prepend=-2, append=-2))
+        for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+            if spaces[begin] >= 0:
+                part = rows[begin:end]
+                module[part], place[part] = self._spaces.resolve(int(spaces[begin]), addresses.ip[part])
+        return module, place
