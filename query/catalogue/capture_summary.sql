@@ -1,0 +1,60 @@
+-- Every capture at a glance: what `perfkit captures` lists.
+--
+-- group: trust
+-- column metrics: names of what its samples and counters count
+-- column span_ns: time between its first and last record
+-- column named_percent: share of the frames on the stacks of all samples that have a function's name
+-- column issues: rows of `import_issue` that are more than information
+-- example: SELECT capture_id, name, samples, named_percent FROM capture_summary
+CREATE OR REPLACE VIEW capture_summary AS
+WITH leaf AS MATERIALIZED (
+    SELECT s.capture_id, s.stack_id, count(*) AS samples FROM sample AS s GROUP BY ALL
+),
+node AS MATERIALIZED (
+    SELECT
+        k.capture_id, k.frame_id, k.tree_enter, k.tree_leave,
+        coalesce(l.samples, 0) AS samples,
+        sum(coalesce(l.samples, 0)) OVER (
+            PARTITION BY k.capture_id ORDER BY k.tree_enter ROWS UNBOUNDED PRECEDING
+        ) AS running
+    FROM stack AS k
+    LEFT JOIN leaf AS l ON l.capture_id = k.capture_id AND l.stack_id = k.stack_id
+),
+by_frame AS (
+    SELECT n.capture_id, n.frame_id, sum(e.running - n.running + n.samples) AS frames
+    FROM node AS n
+    JOIN node AS e ON e.capture_id = n.capture_id AND e.tree_enter = n.tree_leave
+    GROUP BY ALL
+),
+named AS (
+    SELECT
+        b.capture_id,
+        round(100.0 * sum(b.frames) FILTER (is_named(f.function)) / nullif(sum(b.frames), 0), 2) AS percent,
+        sum(b.frames) AS frames
+    FROM by_frame AS b
+    JOIN frame AS f ON f.capture_id = b.capture_id AND f.frame_id = b.frame_id
+    GROUP BY b.capture_id
+)
+SELECT
+    c.capture_id, c.name, c.tool, c.format,
+    coalesce(
+        list_sort(list_distinct(list_concat(
+            coalesce((SELECT list(m.name) FROM metric AS m WHERE m.capture_id = c.capture_id), []),
+            coalesce((SELECT list(t.name) FROM counter_track AS t WHERE t.capture_id = c.capture_id), [])
+        ))),
+        []
+    ) AS metrics,
+    coalesce((SELECT sum(l.samples) FROM leaf AS l WHERE l.capture_id = c.capture_id), 0)::BIGINT AS samples,
+    (SELECT count(*) FROM thread AS t WHERE t.capture_id = c.capture_id) AS threads,
+    c.end_ts - c.start_ts AS span_ns,
+    CASE WHEN n.frames > 0 THEN coalesce(n.percent, 0) END AS named_percent,
+    (
+        SELECT count(*)
+        FROM import_issue AS i
+        WHERE i.capture_id = c.capture_id AND i.severity <> 'info'
+    ) AS issues,
+    c.labels,
+    c.ingested_at
+FROM capture AS c
+LEFT JOIN named AS n ON n.capture_id = c.capture_id
+ORDER BY c.capture_id
