@@ -1,0 +1,98 @@
+"""Folded stacks: one line a stack, `process;outermost;...;innermost value`, as FlameGraph's collapsers write them.
+
+Names are written as `stackcollapse-perf.pl` writes them, so that everything that reads its output reads this and both
+can be compared line by line:
+
+- spaces in the process's name become `_`;
+- `;` in a function becomes `:`, since it ends a frame;
+- arguments are cut off from the first `(` on, except in `(anonymous namespace)` and in Go's methods such as
+  `net/http.(*Client).Do`; quotes are removed;
+- Java's `Lorg/mozilla/Context;` loses its `L`, in processes whose name begins with `java`;
+- code without a symbol is `[libc.so.6]` after its module, else `[unknown]`;
+- functions that a run-time compiler inlined end in `_[i]`; with `annotate`, kernel functions end in `_[k]` and
+  run-time compiled ones in `_[j]`, as its `--kernel` and `--jit` do.
+
+Where it differs: control characters, which would break a line or a terminal, become spaces; and a `;` in the name of a
+process becomes `:` too. Functions that differ only in what is cut off are one frame here; the pictures keep them apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import groupby, pairwise
+
+import numpy as np
+
+from perfkit.query.flamegraph.call_tree import CallTree, Ints
+from perfkit.query.flamegraph.profile import Profile
+from perfkit.query.flamegraph.symbols import GROUP_KIND, Symbol
+
+_ARGUMENTS = re.compile(r"\((?!anonymous namespace\)).*", re.DOTALL)
+_GO_METHOD = re.compile(r"\.\(.*\)\.")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_QUOTES = str.maketrans({";": ":", '"': None, "'": None})
+
+
+def fold(profile: Profile, *, annotate: bool = False) -> Iterator[str]:
+    """The lines, sorted bytewise, each without its newline; what `prune` hid stays with the caller."""
+    stacks, values = _stacks(profile, annotate=annotate)
+    # By the stack alone and not by the line, since "a b 1" must come after "a 2".
+    order = sorted(range(len(stacks)), key=stacks.__getitem__)
+    # Stacks that differ only in what tidying cuts off meet here.
+    for stack, same in groupby(order, key=stacks.__getitem__):
+        yield f"{stack} {sum(values[index] for index in same)}"
+
+
+def _stacks(profile: Profile, *, annotate: bool) -> tuple[list[str], list[int]]:
+    """The stacks that have a value of their own, and the values."""
+    tree = profile.tree
+    value = tree.self_value + tree.hidden
+    innermost = np.flatnonzero(value > 0)
+    end = np.cumsum(tree.depth[innermost] + 1)
+    symbol, root = _climb(tree, innermost, end)
+    used, index = np.unique(symbol, return_inverse=True)
+    symbols = [profile.symbols[number] for number in used.tolist()]
+    names = [tidy(symbol, annotate=annotate) for symbol in symbols]
+    # Java's spelling of each name stands behind the plain ones.
+    spellings = np.array(names + [_without_java_prefix(name) for name in names], dtype=object)
+    is_java = np.array([s.kind == GROUP_KIND and s.function.startswith("java") for s in profile.symbols], dtype=bool)
+    in_java = np.repeat(is_java[tree.symbol[root]], np.diff(end, prepend=0))
+    frames = spellings[index.reshape(-1) + len(names) * in_java].tolist()
+    stacks = [";".join(frames[first:last]) for first, last in pairwise([0, *end.tolist()])]
+    return stacks, value[innermost].tolist()
+
+
+def _climb(tree: CallTree, innermost: Ints, end: Ints) -> tuple[Ints, Ints]:
+    """The symbols of each stack, outermost first, one stack after the other up to its `end`; and each one's root."""
+    symbol = np.zeros(int(end[-1]) if len(end) else 0, dtype=np.int64)
+    root = innermost.copy()
+    climbing = np.arange(len(innermost))
+    place = end - 1
+    while climbing.size:
+        node = root[climbing]
+        symbol[place[climbing]] = tree.symbol[node]
+        climbing = climbing[tree.parent[node] >= 0]
+        root[climbing] = tree.parent[root[climbing]]
+        place[climbing] -= 1
+    return symbol, root
+
+
+def tidy(symbol: Symbol, *, annotate: bool = False) -> str:
+    """A symbol's name as it stands in a line."""
+    if symbol.kind == GROUP_KIND:
+        return _CONTROL.sub(" ", symbol.function).replace(" ", "_").replace(";", ":")
+    name = symbol.function.translate(_QUOTES)
+    if "(" in name and not _GO_METHOD.search(name):
+        name = _ARGUMENTS.sub("", name)
+    if not name.isprintable():
+        name = _CONTROL.sub(" ", name)
+    if symbol.inlined and symbol.kind == "jit":
+        return f"{name}_[i]"
+    if annotate and symbol.kind in ("kernel", "guest_kernel"):
+        return f"{name}_[k]"
+    return f"{name}_[j]" if annotate and symbol.kind == "jit" else name
+
+
+def _without_java_prefix(name: str) -> str:
+    return name[1:] if name.startswith("L") and "/" in name else name
