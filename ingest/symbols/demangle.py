@@ -14,6 +14,8 @@ from functools import cache
 
 _MANGLED = re.compile(r"_Z|_R[0-9A-Z]|_?\$[sS]|_T0|___?Z")
 _RUST_LEGACY = re.compile(r"17h[0-9a-f]{16}E(?:$|[.@])")
+_BACK_REFERENCE = re.compile(r"[ST][0-9A-Z]*_")
+_MAX_BACK_REFERENCES = 32
 _PLT = "@plt"
 MAX_NAME = 4096
 """Longer names stay as they are: taking them apart costs more than reading them is worth."""
@@ -28,7 +30,7 @@ def demangle(names: Iterable[str]) -> dict[str, str]:
         if not _MANGLED.match(name) or len(name) > MAX_NAME:
             continue
         if name.startswith("_Z") and not _RUST_LEGACY.search(name):
-            shown = from_cpp(name.removesuffix(_PLT))
+            shown = "" if _may_explode(name) else from_cpp(name.removesuffix(_PLT))
             if shown:
                 found[name] = shown + (_PLT if name.endswith(_PLT) else "")
                 continue
@@ -36,6 +38,14 @@ def demangle(names: Iterable[str]) -> dict[str, str]:
     if others:
         found.update(_by_library(others))
     return found
+
+
+def _may_explode(name: str) -> bool:
+    """Whether a C++ name could be built to fill all memory: each back reference may repeat what holds others, so that
+    its length can grow by a factor of 3 with every three of them, and `__cxa_demangle` knows no bound. multi-demangle
+    does, and gets these few: one name in thousands, even of template libraries.
+    """
+    return sum(1 for _ in _BACK_REFERENCE.finditer(name)) > _MAX_BACK_REFERENCES
 
 
 def _by_library(names: list[str]) -> dict[str, str]:

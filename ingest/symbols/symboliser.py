@@ -129,7 +129,6 @@ class _Names:
     def fill(self, frames: pa.RecordBatch, todo: NDArray[np.int64]) -> pa.RecordBatch:
         """The frames with the names in."""
         readable = demangle(self._mangled)
-        # A kernel symbol of the same spelling keeps it: only names seen in user code are in `readable`.
         functions = pa.array([readable.get(name, name) for name in self._names], pa.string())
         linked = pa.array([name if name in readable else None for name in self._names], pa.string())
         rows = pa.array(self._index, mask=self._index < 0)

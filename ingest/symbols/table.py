@@ -138,7 +138,7 @@ class SymbolTable:
         return best
 
     def _name(self, row: int) -> str:
-        return self._sources[self._symbols.source[row]].read(int(self._symbols.name[row]))
+        return self._sources[int(self._symbols.source[row])].read(int(self._symbols.name[row]))
 
     def _rank(self, name: str, row: int) -> tuple[bool, bool, bool, int, int, bool]:
         """How much perf would like to call the group by this alias; of equals it keeps the first."""
