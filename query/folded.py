@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from itertools import groupby, pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from perfkit.query.flamegraph.call_tree import CallTree, Ints
 from perfkit.query.flamegraph.profile import Profile
@@ -51,16 +52,22 @@ def _stacks(profile: Profile, *, annotate: bool) -> tuple[list[str], list[int]]:
     innermost = np.flatnonzero(value > 0)
     end = np.cumsum(tree.depth[innermost] + 1)
     symbol, root = _climb(tree, innermost, end)
-    used, index = np.unique(symbol, return_inverse=True)
-    symbols = [profile.symbols[number] for number in used.tolist()]
-    names = [tidy(symbol, annotate=annotate) for symbol in symbols]
-    # Java's spelling of each name stands behind the plain ones.
-    spellings = np.array(names + [_without_java_prefix(name) for name in names], dtype=object)
+    names = _spelled(profile.symbols, np.unique(tree.symbol), annotate=annotate)
     is_java = np.array([s.kind == GROUP_KIND and s.function.startswith("java") for s in profile.symbols], dtype=bool)
     in_java = np.repeat(is_java[tree.symbol[root]], np.diff(end, prepend=0))
-    frames = spellings[index.reshape(-1) + len(names) * in_java].tolist()
+    frames = names[symbol + len(profile.symbols) * in_java].tolist()
     stacks = [";".join(frames[first:last]) for first, last in pairwise([0, *end.tolist()])]
     return stacks, value[innermost].tolist()
+
+
+def _spelled(symbols: list[Symbol], used: Ints, *, annotate: bool) -> npt.NDArray[np.object_]:
+    """The name of each symbol that is used; Java's spelling of each stands behind all plain ones."""
+    names = np.full(2 * len(symbols), "", dtype=object)
+    for number in used.tolist():
+        name = tidy(symbols[number], annotate=annotate)
+        names[number] = name
+        names[number + len(symbols)] = name[1:] if name.startswith("L") and "/" in name else name
+    return names
 
 
 def _climb(tree: CallTree, innermost: Ints, end: Ints) -> tuple[Ints, Ints]:
@@ -92,7 +99,3 @@ def tidy(symbol: Symbol, *, annotate: bool = False) -> str:
     if annotate and symbol.kind in ("kernel", "guest_kernel"):
         return f"{name}_[k]"
     return f"{name}_[j]" if annotate and symbol.kind == "jit" else name
-
-
-def _without_java_prefix(name: str) -> str:
-    return name[1:] if name.startswith("L") and "/" in name else name
