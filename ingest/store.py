@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from perfkit.adapters.contract import Batch
 from perfkit.ingest.event_tables import EventTables
+from perfkit.ingest.weights import fill_stack_weights
 from perfkit.schema.database import fetch_one, open_for_writing
 from perfkit.schema.ddl import qualified, quote
 from perfkit.schema.errors import SchemaError, StoreError
@@ -27,7 +28,8 @@ class CaptureStamp:
 
     name: str
     path: str
-    sha256: str
+    sha256: str | Callable[[], str]
+    """the digest, or what yields it once it is known"""
     byte_count: int
     run_id: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -100,6 +102,7 @@ class Store:
                 self.append(capture_id, Batch(item.table, data))
             if captures != 1:
                 raise SchemaError(f"expected one row of capture from the adapter, found {captures}.")
+            fill_stack_weights(self.connection, capture_id)
         return capture_id
 
     def append(self, capture_id: int, item: Batch) -> None:
@@ -147,7 +150,7 @@ def _stamp(data: pa.RecordBatch, stamp: CaptureStamp) -> pa.RecordBatch:
     row |= {
         "name": stamp.name,
         "path": stamp.path,
-        "sha256": stamp.sha256,
+        "sha256": stamp.sha256 if isinstance(stamp.sha256, str) else stamp.sha256(),
         "byte_count": stamp.byte_count,
         "run_id": stamp.run_id,
         "labels": list(stamp.labels.items()),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 
 from perfkit.schema.model import Column, Table
+from perfkit.schema.names import quote as quote  # noqa: PLC0414 (offered here too, beside `qualified`)
 from perfkit.schema.tables import EVENT_COLUMNS, EVENT_PREFIX, TABLES, is_event_table
 from perfkit.schema.version import META_TABLE, SCHEMA_VERSION
 
@@ -30,11 +31,6 @@ _TYPES: dict[pa.DataType, str] = {
     pa.large_binary(): "BLOB",
     pa.timestamp("us"): "TIMESTAMP",
 }
-
-
-def quote(name: str) -> str:
-    """A name as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def sql_type(kind: pa.DataType) -> str:

@@ -228,6 +228,24 @@ SAMPLE = Table(
     notes="In time order within a capture.",
 )
 
+STACK_WEIGHT = Table(
+    "stack_weight",
+    "what the samples of one metric weigh on a node of the call tree",
+    (
+        Column("metric_id", _ID, "what the weights count", join="metric.metric_id", required=True),
+        Column("stack_id", _ID, "node; null for the samples without a stack", join="stack.stack_id"),
+        Column("self", pa.int64(), "weight of the samples that end here, in the metric's unit", required=True),
+        Column("total", pa.int64(), "weight of the samples that end here or below", required=True),
+        Column("self_samples", _COUNT, "samples that end here", required=True),
+        Column("total_samples", _COUNT, "samples that end here or below", required=True),
+    ),
+    key=("metric_id", "stack_id"),
+    notes=(
+        "Derived from `sample` and `stack` by the store when it adds a capture; adapters do not emit it. Nodes that no "
+        "sample runs through have no row."
+    ),
+)
+
 MEMORY_ACCESS = Table(
     "memory_access",
     "what a sample says of the memory it touched, beside its row in `sample`",
@@ -438,6 +456,7 @@ TABLES: dict[str, Table] = {
         STACK,
         METRIC,
         SAMPLE,
+        STACK_WEIGHT,
         MEMORY_ACCESS,
         BRANCH,
         SLICE,

@@ -4,7 +4,7 @@
 --
 -- group: functions
 -- param capture = NULL: id or name of a capture; null for the default, the latest
--- param metric = NULL: name of the metric to weigh by; null for the one with the most samples
+-- param metric = NULL: name of the metric to weigh by; null for the first that has samples
 -- param min_percent = 1: leave out branches whose share of the whole is smaller
 -- column total: weight of the samples in this function on this path and below, in the metric's unit
 -- column self: weight of the samples that end here

@@ -8,7 +8,7 @@
 -- group: functions
 -- param function: name of a function as hot_functions() shows it, else a LIKE pattern
 -- param capture = NULL: id or name of a capture; null for the default, the latest
--- param metric = NULL: name of the metric to weigh by; null for the one with the most samples
+-- param metric = NULL: name of the metric to weigh by; null for the first that has samples
 -- column total: weight of the samples in the callee when called from the function, in the metric's unit
 -- column percent: share of the function's own total
 -- column total_percent: share of the whole capture

@@ -7,23 +7,10 @@
 -- column issues: rows of `import_issue` that are more than information
 -- example: SELECT capture_id, name, samples, named_percent FROM capture_summary
 CREATE OR REPLACE VIEW capture_summary AS
-WITH leaf AS MATERIALIZED (
-    SELECT s.capture_id, s.stack_id, count(*) AS samples FROM sample AS s GROUP BY ALL
-),
-node AS MATERIALIZED (
-    SELECT
-        k.capture_id, k.frame_id, k.tree_enter, k.tree_leave,
-        coalesce(l.samples, 0) AS samples,
-        sum(coalesce(l.samples, 0)) OVER (
-            PARTITION BY k.capture_id ORDER BY k.tree_enter ROWS UNBOUNDED PRECEDING
-        ) AS running
-    FROM stack AS k
-    LEFT JOIN leaf AS l ON l.capture_id = k.capture_id AND l.stack_id = k.stack_id
-),
-by_frame AS (
-    SELECT n.capture_id, n.frame_id, sum(e.running - n.running + n.samples) AS frames
-    FROM node AS n
-    JOIN node AS e ON e.capture_id = n.capture_id AND e.tree_enter = n.tree_leave
+WITH by_frame AS (
+    SELECT w.capture_id, k.frame_id, sum(w.total_samples) AS frames
+    FROM stack_weight AS w
+    JOIN stack AS k ON k.capture_id = w.capture_id AND k.stack_id = w.stack_id
     GROUP BY ALL
 ),
 named AS (
@@ -44,7 +31,7 @@ SELECT
         ))),
         []
     ) AS metrics,
-    coalesce((SELECT sum(l.samples) FROM leaf AS l WHERE l.capture_id = c.capture_id), 0)::BIGINT AS samples,
+    coalesce((SELECT sum(w.self_samples) FROM stack_weight AS w WHERE w.capture_id = c.capture_id), 0)::BIGINT AS samples,
     (SELECT count(*) FROM thread AS t WHERE t.capture_id = c.capture_id) AS threads,
     c.end_ts - c.start_ts AS span_ns,
     CASE WHEN n.frames > 0 THEN coalesce(n.percent, 0) END AS named_percent,

@@ -5,7 +5,7 @@
 --
 -- group: functions
 -- param capture = NULL: id or name of a capture; null for the default, the latest
--- param metric = NULL: name of the metric to weigh by; null for the one with the most samples
+-- param metric = NULL: name of the metric to weigh by; null for the first that has samples
 -- column self: weight of the samples in the function itself, in the metric's unit
 -- column total: weight of the samples in the function or in what it calls
 -- column samples: samples in the function itself
@@ -15,6 +15,7 @@ CREATE OR REPLACE MACRO hot_functions(capture := NULL, metric := NULL) AS TABLE
 WITH by_frame AS MATERIALIZED (
     SELECT
         w.frame_id,
+        any_value(w.capture_id) AS capture_id,
         any_value(w.metric_id) AS metric_id,
         sum(w.self)::BIGINT AS self,
         (sum(w.total) FILTER (NOT w.is_recursive))::BIGINT AS total,
@@ -27,12 +28,12 @@ named AS (
         CASE WHEN b.frame_id IS NULL THEN '[no stack]' ELSE function_label(f.function, f.module) END AS name,
         f.module, f.kind, b.self, b.total, b.samples
     FROM by_frame AS b
-    LEFT JOIN (SELECT r.* FROM frame AS r WHERE r.capture_id = capture_id_of(capture)) AS f ON f.frame_id = b.frame_id
+    LEFT JOIN frame AS f ON f.capture_id = b.capture_id AND f.frame_id = b.frame_id
 ),
 whole AS (
     SELECT nullif(sum(b.self), 0) AS value, any_value(m.unit) AS unit
     FROM by_frame AS b
-    JOIN (SELECT r.* FROM metric AS r WHERE r.capture_id = capture_id_of(capture)) AS m ON m.metric_id = b.metric_id
+    JOIN metric AS m ON m.capture_id = b.capture_id AND m.metric_id = b.metric_id
 )
 SELECT
     n.name AS function,

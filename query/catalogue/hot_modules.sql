@@ -4,7 +4,7 @@
 --
 -- group: functions
 -- param capture = NULL: id or name of a capture; null for the default, the latest
--- param metric = NULL: name of the metric to weigh by; null for the one with the most samples
+-- param metric = NULL: name of the metric to weigh by; null for the first that has samples
 -- column self: weight of the samples in the module itself, in the metric's unit
 -- column total: weight of the samples in the module or in what it calls
 -- column samples: samples in the module itself

@@ -2,7 +2,7 @@
 --
 -- group: threads
 -- param capture = NULL: id or name of a capture; null for the default, the latest
--- param metric = NULL: name of the metric to weigh by; null for the one with the most samples
+-- param metric = NULL: name of the metric to weigh by; null for the first that has samples
 -- column value: weight of the samples of all its threads, in the metric's unit
 -- column threads: threads that were sampled
 -- column unit: unit of the weights

@@ -2,7 +2,7 @@
 --
 -- group: functions
 -- param capture = NULL: id or name of a capture; null for the default, the latest
--- param metric = NULL: name of the metric to weigh by; null for the one with the most samples
+-- param metric = NULL: name of the metric to weigh by; null for the first that has samples
 -- param top = 100: how many stacks
 -- column value: weight of the samples with exactly this stack, in the metric's unit
 -- column unit: unit of the weights

@@ -4,7 +4,7 @@
 --
 -- group: time
 -- param capture = NULL: id or name of a capture; null for the default, the latest
--- param metric = NULL: name of the metric to weigh by; null for the one with the most samples
+-- param metric = NULL: name of the metric to weigh by; null for the first that has samples
 -- param buckets = 50: how many stretches
 -- column start_ns: where the stretch begins, counted from the first sample
 -- column dur_ns: how long it is
@@ -13,20 +13,12 @@
 -- column unit: unit of the weights
 -- example: FROM samples_over_time(buckets := 10)
 CREATE OR REPLACE MACRO samples_over_time(capture := NULL, metric := NULL, buckets := 50) AS TABLE
-WITH chosen AS (
-    SELECT s.metric_id
-    FROM sample AS s
-    WHERE s.capture_id = capture_id_of(capture) AND (metric IS NULL OR s.metric_id = metric_id_of(capture, metric))
-    GROUP BY s.metric_id
-    ORDER BY count(*) DESC, s.metric_id
-    LIMIT 1
-),
-timed AS (
+WITH timed AS (
     SELECT s.ts, s.value
     FROM sample AS s
     WHERE
         s.capture_id = capture_id_of(capture)
-        AND s.metric_id = (SELECT c.metric_id FROM chosen AS c)
+        AND s.metric_id = metric_id_of(capture, metric)
         AND s.ts IS NOT NULL
 ),
 span AS MATERIALIZED (
@@ -58,7 +50,7 @@ SELECT
     (
         SELECT any_value(m.unit)
         FROM metric AS m
-        WHERE m.capture_id = capture_id_of(capture) AND m.metric_id = (SELECT c.metric_id FROM chosen AS c)
+        WHERE m.capture_id = capture_id_of(capture) AND m.metric_id = metric_id_of(capture, metric)
     ) AS unit
 FROM filled AS f
 ORDER BY f.bucket

@@ -11,26 +11,11 @@
 -- column lost_percent: their share of all frames of the capture
 -- example: FROM trust() LIMIT 10
 CREATE OR REPLACE MACRO trust(capture := NULL) AS TABLE
-WITH leaf AS MATERIALIZED (
-    SELECT s.stack_id, count(*) AS samples
-    FROM sample AS s
-    WHERE s.capture_id = capture_id_of(capture)
-    GROUP BY s.stack_id
-),
-node AS MATERIALIZED (
-    SELECT
-        k.frame_id, k.tree_enter, k.tree_leave,
-        coalesce(l.samples, 0) AS samples,
-        sum(coalesce(l.samples, 0)) OVER (ORDER BY k.tree_enter ROWS UNBOUNDED PRECEDING) AS running
-    FROM stack AS k
-    LEFT JOIN leaf AS l ON l.stack_id = k.stack_id
-    WHERE k.capture_id = capture_id_of(capture)
-),
-by_frame AS (
-    SELECT n.frame_id, sum(e.running - n.running + n.samples)::BIGINT AS frames
-    FROM node AS n
-    JOIN node AS e ON e.tree_enter = n.tree_leave
-    GROUP BY n.frame_id
+WITH by_frame AS (
+    SELECT k.frame_id, sum(w.total_samples)::BIGINT AS frames
+    FROM (SELECT r.* FROM stack_weight AS r WHERE r.capture_id = capture_id_of(capture)) AS w
+    JOIN (SELECT r.* FROM stack AS r WHERE r.capture_id = capture_id_of(capture)) AS k ON k.stack_id = w.stack_id
+    GROUP BY k.frame_id
 ),
 by_module AS (
     SELECT
