@@ -1,0 +1,142 @@
+"""Asks a database: SQL text with named parameters in, rows out, DuckDB's errors made into clear sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from perfkit.schema.errors import QueryError
+
+FETCH_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One statement that yields rows, with the parameters it uses."""
+
+    sql: str
+    parameters: Mapping[str, object]
+
+    def limited(self, rows: int) -> Question:
+        """The same, cut after `rows` rows."""
+        return Question(f"FROM (\n{self.sql}\n) LIMIT {rows:d}", self.parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The columns of an answer, and its rows as they are asked for."""
+
+    columns: list[str]
+    types: list[str]
+    rows: Iterator[tuple[Any, ...]]
+
+
+def prepare(connection: duckdb.DuckDBPyConnection, text: str, parameters: Mapping[str, object]) -> Question:
+    """The last statement of `text`, after running those before it (such as `SET VARIABLE`).
+
+    Raises:
+        QueryError: the text is empty or does not parse, or the parameters are not those it uses.
+    """
+    with explained():
+        parsed = connection.extract_statements(text)
+    if not parsed:
+        raise QueryError(
+            "there is no SQL to run.", hint='For example: `perfkit query "FROM hot_functions() LIMIT 10"`.'
+        )
+    used = set[str]().union(*(statement.named_parameters for statement in parsed))
+    if missing := sorted(used - parameters.keys()):
+        raise QueryError(
+            f"the SQL uses ${missing[0]}, which has no value.", hint=f"Give it as `-p {missing[0]}=VALUE`."
+        )
+    if unused := sorted(parameters.keys() - used):
+        raise QueryError(f"the SQL does not use the parameter ${unused[0]}.")
+    questions = [
+        Question(_bare(statement.query), {name: parameters[name] for name in statement.named_parameters})
+        for statement in parsed
+    ]
+    for question in questions[:-1]:
+        with explained():
+            connection.execute(question.sql, dict(question.parameters)).fetchall()
+    return questions[-1]
+
+
+def parameters_of(connection: duckdb.DuckDBPyConnection, text: str) -> set[str]:
+    """The names of the `$name` parameters in SQL; empty for text that is no SQL."""
+    try:
+        return set[str]().union(*(statement.named_parameters for statement in connection.extract_statements(text)))
+    except duckdb.Error:
+        return set()
+
+
+def ask(connection: duckdb.DuckDBPyConnection, question: Question) -> Answer:
+    """Run a question; its rows are fetched in blocks, so that an answer of any size takes little memory.
+
+    Raises:
+        QueryError: DuckDB refuses it; also while rows are fetched.
+    """
+    with explained():
+        result = connection.execute(question.sql, dict(question.parameters))
+        description = result.description or []
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        while True:
+            with explained():
+                block = result.fetchmany(FETCH_ROWS)
+            if not block:
+                return
+            yield from block
+
+    return Answer([str(column[0]) for column in description], [str(column[1]) for column in description], rows())
+
+
+class explained:  # noqa: N801 (a context manager, read as a word of the sentence)
+    """Turns DuckDB's errors inside the block into `QueryError`."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, duckdb.InterruptException):
+            raise KeyboardInterrupt from error
+        if isinstance(error, duckdb.Error):
+            raise explain(error) from error
+
+
+def explain(error: duckdb.Error) -> QueryError:
+    """DuckDB's message without its boilerplate: what is wrong, what was meant, and the place in the text."""
+    message = re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", str(error)).strip()
+    if "attached in read-only mode" in message:
+        return QueryError(
+            "`perfkit query` only reads, and this statement would change the database.",
+            hint="`perfkit ingest` and `perfkit drop` change it; DuckDB itself can write to a copy of the file.",
+        )
+    # Its catalogue of PostgreSQL names is never what was meant.
+    message = re.sub(r'\nDid you mean "pg_\w+"\?', "", message)
+    message = re.sub(r"\n{2,}", "\n", message)
+    return QueryError(message, hint=_hint(error, message))
+
+
+def _hint(error: duckdb.Error, message: str) -> str:
+    if isinstance(error, duckdb.CatalogException):
+        what = "saved queries: `perfkit query --list`" if "Function" in message else "tables: `perfkit query --tables`"
+        return f"What there is of {what}."
+    if isinstance(error, duckdb.BinderException) and "column" in message:
+        return "A table's columns: `perfkit query --tables TABLE`."
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return "Ask for less, or let DuckDB use more: `SET memory_limit = '8GB'; SELECT …`."
+    return ""
+
+
+def _bare(statement: str) -> str:
+    """The statement without closing semicolons and what follows them, so that it can stand in parentheses."""
+    end = len(statement)
+    for offset, kind in reversed(duckdb.tokenize(statement)):
+        if statement[offset] == ";":
+            end = offset
+        elif kind != duckdb.token_type.comment:
+            break
+    return statement[:end].strip()
