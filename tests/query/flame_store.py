@@ -157,6 +157,7 @@ def _stacks(tree: _Tree) -> list[Batch]:
     for parent, _ in tree.nodes:
         depths.append(0 if parent is None else depths[parent] + 1)
     frames = list(tree.frames)
+    enter, leave = _walk([parent for parent, _ in tree.nodes])
     return [
         batch(
             "frame",
@@ -173,8 +174,29 @@ def _stacks(tree: _Tree) -> list[Batch]:
             parent_id=[parent for parent, _ in tree.nodes],
             depth=depths,
             frame_id=[frame_id for _, frame_id in tree.nodes],
-            tree_enter=[0] * len(tree.nodes),
-            tree_leave=[0] * len(tree.nodes),
+            tree_enter=enter,
+            tree_leave=leave,
             is_recursive=[False] * len(tree.nodes),
         ),
     ]
+
+
+def _walk(parents: list[int | None]) -> tuple[list[int], list[int]]:
+    """Rank of each node in a depth-first walk, and the largest rank below it."""
+    children: dict[int | None, list[int]] = {}
+    for node, parent in enumerate(parents):
+        children.setdefault(parent, []).append(node)
+    order: list[int] = []
+    waiting = children.get(None, [])[::-1]
+    while waiting:
+        order.append(waiting.pop())
+        waiting += children.get(order[-1], [])[::-1]
+    enter = [0] * len(parents)
+    for rank, node in enumerate(order):
+        enter[node] = rank
+    leave = enter.copy()
+    for node in reversed(order):
+        parent = parents[node]
+        if parent is not None:
+            leave[parent] = max(leave[parent], leave[node])
+    return enter, leave
