@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 type_int64 = NDArray[np.int64]
 type_uint64 = NDArray[np.uint64]
 
+_PIECE = 1 << 15
+"""Keys looked up at a time: what is computed for them stays in the cache."""
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: spreads consecutive keys over the whole range
+
+_FACTORS = tuple(
+    np.uint64(factor)
+    for factor in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93, 0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53)
+)
 
 
 def ragged_indices(starts: type_int64, lengths: type_int64) -> type_int64:
@@ -49,6 +56,16 @@ class KeyIndex:
         """Ids of `keys` (int32, same length), and the positions in `keys` at which new ids first appear, in the order
         of these ids.
         """
+        ids = np.empty(len(keys), np.int32)
+        firsts = [np.empty(0, np.int64)]
+        for begin in range(0, len(keys), _PIECE):
+            piece = keys[begin : begin + _PIECE]
+            ids[begin : begin + _PIECE], first = self._intern_piece(piece)
+            if len(first):
+                firsts.append(first + begin)
+        return ids, np.concatenate(firsts)
+
+    def _intern_piece(self, keys: type_uint64) -> tuple[NDArray[np.int32], type_int64]:
         while (self._count + len(keys)) * 2 > len(self._keys):
             self._grow()
         slots = self._find_slots(keys)
@@ -56,12 +73,13 @@ class KeyIndex:
         unseen = np.flatnonzero(ids < 0)
         if not len(unseen):
             return ids, unseen
-        _, first = np.unique(slots[unseen], return_index=True)
-        first.sort()
-        firsts = unseen[first]
+        # Each new slot takes the last of the positions written to it; written backwards, that is the first of them.
+        at = slots[unseen]
+        self._ids[at[::-1]] = unseen[::-1]
+        firsts = unseen[self._ids[at] == unseen]
         self._ids[slots[firsts]] = np.arange(self._count, self._count + len(firsts), dtype=np.int32)
         self._count += len(firsts)
-        ids[unseen] = self._ids[slots[unseen]]
+        ids[unseen] = self._ids[at]
         return ids, firsts
 
     def _allocate(self) -> None:
@@ -82,31 +100,24 @@ class KeyIndex:
         """
         stored = keys + np.uint64(1)
         stored[stored == 0] = np.uint64(0xFFFFFFFFFFFFFFFF)
+        slots = ((stored * _MULTIPLIER) >> np.uint64(64 - self._bits)).view(np.int64)
+        pending = np.flatnonzero(self._keys[slots] != stored)
         mask = np.int64((1 << self._bits) - 1)
-        slots = ((stored * _MULTIPLIER) >> np.uint64(64 - self._bits)).astype(np.int64)
-        pending = np.arange(len(keys))
         while len(pending):
-            at = slots[pending]
-            wanted = stored[pending]
+            at, wanted = slots[pending], stored[pending]
             free = self._keys[at] == 0
-            if free.any():
-                # Several keys may want one free slot: the last write wins, and the others see that they lost.
-                self._keys[at[free]] = wanted[free]
-            lost = self._keys[at] != wanted
-            pending = pending[lost]
+            # Several keys may want one free slot: the last write wins, and the others see that they lost.
+            self._keys[at[free]] = wanted[free]
+            pending = pending[self._keys[at] != wanted]
             slots[pending] = (slots[pending] + 1) & mask
         return slots
 
 
 def combine(*parts: NDArray[np.generic]) -> type_uint64:
-    """One 64-bit key for each row of several columns, mixed so that equal keys from different rows are as unlikely as
-    a collision of random 64-bit numbers.
+    """One 64-bit key for each row of several columns: a sum of the columns, each times an odd constant of its own, so
+    that rows that differ get equal keys as rarely as random numbers would.
     """
-    with np.errstate(over="ignore"):
-        key = np.zeros(len(parts[0]), np.uint64)
-        for part in parts:
-            key ^= part.astype(np.uint64) * _MULTIPLIER
-            key ^= key >> np.uint64(29)
-            key *= np.uint64(0xBF58476D1CE4E5B9)
-            key ^= key >> np.uint64(32)
+    key = parts[0].astype(np.uint64) * _FACTORS[0]
+    for part, factor in zip(parts[1:], _FACTORS[1:], strict=False):
+        key += part.astype(np.uint64) * factor
     return key

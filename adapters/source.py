@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import IO, BinaryIO, Self, cast
@@ -43,6 +43,8 @@ class Source:
         self.path = Path(path)
         self.is_stdin = str(path) == "-"
         self.name = name or ("stdin" if self.is_stdin else self.path.name)
+        self.on_progress: Callable[[int], None] | None = None
+        """Called by `report` with the bytes consumed so far."""
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if not self.is_stdin:
             _require_readable(self.path)
@@ -96,6 +98,11 @@ class Source:
     def open(self) -> BinaryIO:
         """The plain content, for reading from its start."""
         return open(self.file, "rb")
+
+    def report(self, consumed: int) -> None:
+        """An adapter says how many bytes of the content it has consumed, for the progress bar."""
+        if self.on_progress is not None:
+            self.on_progress(consumed)
 
     def close(self) -> None:
         """Drop what was unpacked."""

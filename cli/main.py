@@ -48,13 +48,12 @@ def _options(
 
 def _register() -> None:
     """Commands in the order in which `--help` shows them: the road a capture takes."""
-    from perfkit.cli import captures, drop, formats, ingest, query
-    from perfkit.cli.flamegraph import flamegraph
+    from perfkit.cli import captures, drop, flamegraph, formats, ingest, query
 
     app.command(epilog=ingest.EPILOG)(ingest.ingest)
     app.command(epilog=captures.EPILOG)(captures.captures)
     app.command(epilog=query.EPILOG)(query.query)
-    app.command()(flamegraph)
+    app.command(epilog=flamegraph.EPILOG)(flamegraph.flamegraph)
     app.command(epilog=drop.EPILOG)(drop.drop)
     app.command(epilog=formats.EPILOG)(formats.formats)
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from perfkit.adapters.contract import AdapterInfo, Batch, IssueLog, Source
 from perfkit.adapters.perf_data.capture import open_capture
 from perfkit.adapters.perf_data.header import MAGICS
-from perfkit.adapters.perf_data.report import metadata_batches, side_band_batches
+from perfkit.adapters.perf_data.report import mapping_batches, metadata_batches, side_band_batches
 from perfkit.adapters.perf_data.sample_pass import SamplePass
 
 
@@ -27,8 +27,20 @@ class PerfData:
         tool="perf",
         formats=("file", "pipe (`perf record -o -`)", "folder (`perf record --threads`)", "simpleperf's perf.data"),
         yields=(
-            "capture", "process", "thread", "thread_name", "mapping", "frame", "stack", "metric", "sample",
-            "memory_access", "branch", "event.perf_*", "clock_snapshot", "record_count",
+            "capture",
+            "process",
+            "thread",
+            "thread_name",
+            "mapping",
+            "frame",
+            "stack",
+            "metric",
+            "sample",
+            "memory_access",
+            "branch",
+            "event.perf_*",
+            "clock_snapshot",
+            "record_count",
         ),  # fmt: skip
         clock="the one given to `perf record -k`, else the kernel's sched_clock (`perf`)",
         specification=(
@@ -46,7 +58,9 @@ class PerfData:
     def read(self, source: Source, issues: IssueLog) -> Iterator[Batch]:
         """See `Adapter.read`."""
         capture = open_capture(source, issues)
-        samples = SamplePass(capture, issues)
+        samples = SamplePass(capture, issues, source.report)
+        # The kernel's mapping comes before the frames: their naming needs to know where the kernel lay.
+        yield from mapping_batches(capture)
         yield from samples.run()
         yield from metadata_batches(capture, samples)
         yield from side_band_batches(capture, samples, issues)

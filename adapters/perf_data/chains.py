@@ -35,6 +35,7 @@ type_uint64 = NDArray[np.uint64]
 _BASE = 0xD6E8FEB86659FD93  # odd, so that it has an inverse modulo 2**64
 _STRETCH_WORDS = 1 << 16
 """Words hashed at a time: words, powers and products of a stretch stay in the cache."""
+_PART_WORDS = 1 << 16
 _RECORD_LIMIT_WORDS = (1 << 16) // 8
 
 
@@ -173,29 +174,33 @@ class ChainTable:
             merged[~is_ip] = words
             merged[is_ip] = samples.ip[firsts][empty] if samples.ip is not None else 0
             words = merged
-        self._new.append(_NewChains(words, counts, spaces[firsts], samples.cpu_mode[firsts]))
+        space, cpu_mode = spaces[firsts], samples.cpu_mode[firsts]
+        # In parts that fit the cache, as resolving them takes many steps over all their words.
+        ends = np.cumsum(counts)
+        cuts = np.searchsorted(ends, np.arange(_PART_WORDS, int(ends[-1]) + _PART_WORDS, _PART_WORDS), side="left") + 1
+        begin = 0
+        for end in np.unique(np.minimum(cuts, len(counts))).tolist():
+            part = words[(ends[begin - 1] if begin else 0) : ends[end - 1]]
+            self._new.append(_NewChains(part, counts[begin:end], space[begin:end], cpu_mode[begin:end]))
+            begin = end
         self.waiting_words += len(words)
 
     def _resolve(self) -> None:
         if not self._new:
             return
-        new = _NewChains(
-            np.concatenate([part.words for part in self._new]),
-            np.concatenate([part.lengths for part in self._new]),
-            np.concatenate([part.space for part in self._new]),
-            np.concatenate([part.cpu_mode for part in self._new]),
-        )
-        self._new, self.waiting_words = [], 0
-        addresses = _split_contexts(new, self._issues)
-        frames = self._frames.intern(addresses, new.space)
-        # Chains come innermost first; the tree grows from the outermost.
-        lengths = np.bincount(addresses.chain, minlength=len(new.lengths))
-        ends = np.cumsum(lengths)
-        backwards = ragged_indices(ends - lengths, lengths)
-        backwards = np.repeat(2 * ends - lengths - 1, lengths) - backwards
-        truncated = lengths >= self._max_stack
-        leaves = self._tree.add(frames[backwards], ends - lengths, lengths, truncated)
+        waiting, self._new, self.waiting_words = self._new, [], 0
+        frames, lengths = [], []
+        for part in waiting:
+            addresses = _split_contexts(part, self._issues)
+            frames.append(self._frames.intern(addresses, part.space))
+            lengths.append(np.bincount(addresses.chain, minlength=len(part.lengths)))
+        leaves = self._add_to_tree(np.concatenate(frames), np.concatenate(lengths))
         self._leaves = np.concatenate([self._leaves, leaves])
+
+    def _add_to_tree(self, frames: type_int32, lengths: type_int64) -> type_int32:
+        # Chains come innermost first; the tree grows from the outermost.
+        ends = np.cumsum(lengths)
+        return self._tree.add(frames[::-1], len(frames) - ends, lengths, lengths >= self._max_stack)
 
 
 @dataclass(slots=True)
@@ -203,7 +208,7 @@ class _Addresses:
     """The addresses of chains without the markers: flat, chain after chain, innermost first."""
 
     ip: type_uint64
-    chain: type_int64
+    chain: type_int32
     cpu_mode: NDArray[np.uint8]
     is_caller: NDArray[np.bool_]
 
@@ -213,7 +218,7 @@ def _split_contexts(new: _NewChains, issues: IssueLog) -> _Addresses:
     of a context is where execution stood; those behind it are return addresses.
     """
     words = new.words
-    chain = np.repeat(np.arange(len(new.lengths)), new.lengths)
+    chain = np.repeat(np.arange(len(new.lengths), dtype=np.int32), new.lengths)
     first = np.zeros(len(words), bool)
     first[np.cumsum(new.lengths) - new.lengths] = True
     mode = np.repeat(new.cpu_mode, new.lengths)

@@ -17,13 +17,11 @@ from perfkit.adapters.perf_data.sideband import Columns
 from perfkit.adapters.perf_data.timeline import BEFORE, Lives
 
 
-
 def metadata_batches(capture: Capture, samples: SamplePass) -> Iterator[Batch]:
-    """`capture`, `metric`, `process`, `thread`, `thread_name`, `mapping`, `clock_snapshot`, `record_count`."""
+    """`capture`, `metric`, `process`, `thread`, `thread_name`, `clock_snapshot`, `record_count`."""
     yield _capture_row(capture, samples)
     yield _metrics(capture)
     yield from _tasks(capture, samples)
-    yield from _mappings(capture)
     if capture.facts.wall_clock is not None:
         _clockid, wall, instant = capture.facts.wall_clock
         yield batch("clock_snapshot", ts=[instant], clock=["CLOCK_REALTIME"], value=[wall])
@@ -168,7 +166,8 @@ def _cgroup_paths(capture: Capture, samples: SamplePass) -> dict[int, str]:
     return {upid: by_id[group] for upid, group in samples.cgroups.items() if group in by_id}
 
 
-def _mappings(capture: Capture) -> Iterator[Batch]:
+def mapping_batches(capture: Capture) -> Iterator[Batch]:
+    """`mapping`: one row an MMAP record."""
     columns = capture.side_band.columns("mmap")
     if not columns:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +32,8 @@ _STACK_FIELDS = abi.SAMPLE_STACK_USER | abi.SAMPLE_REGS_USER
 class SamplePass:
     """Decodes all samples of a capture; afterwards it knows how many there were of each event, and when."""
 
-    def __init__(self, capture: Capture, issues: IssueLog) -> None:
+    def __init__(self, capture: Capture, issues: IssueLog, report: Callable[[int], None]) -> None:
+        self._report = report
         self._capture = capture
         self._issues = issues
         self._ids, self._attr_of_id = event_index(capture.attrs)
@@ -61,6 +62,7 @@ class SamplePass:
                 self.chains.leaves(np.empty(0, np.int32))
             for columns in self._order.take():
                 yield from self._emit(columns)
+            self._report(records.offset)
         for columns in self._order.take(everything=True):
             yield from self._emit(columns)
         self._issues.add("out_of_order_samples", "info", "samples that came later than perf's rounds promise; they "
@@ -132,9 +134,11 @@ class SamplePass:
         read = samples.read
         assert read is not None
         at = np.searchsorted(self._ids, read.id)
-        known = (at < len(self._ids)) & (self._ids[np.minimum(at, len(self._ids) - 1)] == read.id) if len(
-            self._ids
-        ) else np.zeros(len(read.id), bool)
+        known = (
+            (at < len(self._ids)) & (self._ids[np.minimum(at, len(self._ids) - 1)] == read.id)
+            if len(self._ids)
+            else np.zeros(len(read.id), bool)
+        )
         if not known.any():
             return columns
         order = np.argsort(read.id, kind="stable")

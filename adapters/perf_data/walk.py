@@ -27,6 +27,7 @@ _MAX_LANES = 1024
 _WINDOW_WORDS = 512
 _SCALAR_WORDS = 4 * _LANE_WORDS
 _RESYNC_CHAIN = 4
+_STEPS_PER_PAGE = 64
 _PAYLOAD_TYPES = (abi.RECORD["TRACING_DATA"], abi.RECORD["AUXTRACE"])
 
 
@@ -81,8 +82,13 @@ def walk(block: Block, first: int = 0) -> Walk:
     if words - first < _SCALAR_WORDS:
         return _walk_scalar(block, first, words)
     lane_starts = _guess_starts(block, first)
-    paths = _walk_lanes(block, lane_starts)
-    return _stitch(block, lane_starts, paths)
+    found = _stitch(block, lane_starts, *_walk_lanes(block, lane_starts))
+    # The lanes look at sizes only. Headers that need a closer look are rare, and so is the block that has them.
+    kinds = block.types(found.starts)
+    odd_sizes = block.u16[found.starts * 4 + 3] & 7
+    if odd_sizes.any() or not _is_record_type(kinds).all() or np.isin(kinds, _PAYLOAD_TYPES).any():
+        return _walk_scalar(block, first, words)
+    return found
 
 
 def next_header(block: Block, first: int) -> int:
@@ -114,17 +120,6 @@ def _is_record_type(kinds: NDArray[np.uint32]) -> NDArray[np.bool_]:
     )
 
 
-def _steps(block: Block, at: type_int64) -> type_int64:
-    """Words to the next record, payload included; 0 where the header is impossible."""
-    raw = block.u16[at * 4 + 3].astype(np.int64)
-    kinds = block.types(at)
-    steps = np.where((raw & 7 == 0) & _is_record_type(kinds), raw >> 3, 0)
-    with_payload = np.flatnonzero((kinds == _PAYLOAD_TYPES[0]) | (kinds == _PAYLOAD_TYPES[1]))
-    for index in with_payload:
-        steps[index] += _payload_words(block, int(at[index]), int(kinds[index]))
-    return steps
-
-
 def _payload_words(block: Block, at: int, kind: int) -> int:
     """Words of trace data behind a record that are not counted in its size: TRACING_DATA's are padded to 8 bytes,
     AUXTRACE's are 8-byte aligned as they are (tools/perf/util/auxtrace.c).
@@ -149,42 +144,52 @@ def _guess_starts(block: Block, first: int) -> type_int64:
     return np.unique(np.concatenate([np.array([first], np.int64), starts]))
 
 
-def _walk_lanes(block: Block, starts: type_int64) -> tuple[NDArray[np.int64], type_int64, NDArray[np.bool_]]:
-    """Walk from all `starts` together, each until it reaches the next one's start, the block's end or damage.
+def _walk_lanes(block: Block, starts: type_int64) -> tuple[NDArray[np.int64], type_int64]:
+    """Walk from all `starts` together, each until it reaches the next one's start, the block's end, or a record that
+    is impossible or not whole.
 
     Returns:
-        positions of shape (lanes, steps) with -1 where a lane had stopped; where each lane stopped; whether on damage.
+        positions of shape (lanes, steps), ascending, -1 where a lane had stopped; where each lane stopped.
     """
     words = len(block.u64)
     limits = np.append(starts[1:], words)
-    position = starts.copy()
-    damaged = np.zeros(len(starts), bool)
-    active = np.arange(len(starts))
-    rows = []
-    while len(active):
-        at = position[active]
-        steps = _steps(block, at)
-        whole = (steps > 0) & (at + block.sizes(at) <= words)
-        damaged[active[steps == 0]] = True
-        active, at, steps = active[whole], at[whole], steps[whole]
-        row = np.full(len(starts), -1, np.int64)
-        row[active] = at
-        rows.append(row)
-        position[active] = at + steps
-        active = active[position[active] < limits[active]]
-    return np.array(rows).T, position, damaged
+    at = starts.copy()
+    headers = np.empty(len(starts), block.u64.dtype)
+    steps = np.empty(len(starts), np.uint64)
+    # Big-endian headers read as one number have the size in the low 16 bits, little-endian ones in the high.
+    shift, mask = (np.uint64(51), np.uint64(0x1FFF)) if block.order == "<" else (np.uint64(3), np.uint64(0x1FFF))
+    rows: list[NDArray[np.int64]] = []
+    while True:
+        page = np.empty((_STEPS_PER_PAGE, len(starts)), np.int64)
+        for row in page:
+            row[:] = at
+            np.take(block.u64, at, out=headers, mode="clip")
+            np.right_shift(headers, shift, out=steps)
+            np.bitwise_and(steps, mask, out=steps)
+            steps *= at < limits
+            at += steps.view(np.int64)
+        rows.append(page)
+        if not steps.any():
+            break
+    positions = np.concatenate(rows).T
+    # A lane that has stopped repeats its last position; a record that is not whole ends beyond the block.
+    moved = np.empty(positions.shape, bool)
+    moved[:, :-1] = positions[:, 1:] > positions[:, :-1]
+    moved[:, -1] = False
+    whole = moved.copy()
+    whole[:, :-1] &= positions[:, 1:] <= words
+    cut = moved & ~whole
+    ends = np.where(cut.any(axis=1), positions[np.arange(len(starts)), cut.argmax(axis=1)], at)
+    return np.where(whole, positions, -1), ends
 
 
-def _stitch(
-    block: Block, starts: type_int64, paths: tuple[NDArray[np.int64], type_int64, NDArray[np.bool_]]
-) -> Walk:
-    positions, ends, damaged = paths
-    if (ends[:-1] == starts[1:]).all() and not damaged.any():
+def _stitch(block: Block, starts: type_int64, positions: NDArray[np.int64], ends: type_int64) -> Walk:
+    limits = np.append(starts[1:], len(block.u64))
+    if (ends[:-1] == starts[1:]).all() and ends[-1] == limits[-1]:
         return Walk(positions[positions >= 0], int(ends[-1]), False)
     parts: list[type_int64] = []
-    at, is_damaged = int(starts[0]), False
-    limits = [*starts[1:].tolist(), len(block.u64)]
-    for lane, limit in enumerate(limits):
+    at = int(starts[0])
+    for lane, limit in enumerate(limits.tolist()):
         if at >= limit:
             continue
         path = positions[lane][positions[lane] >= 0]
@@ -193,14 +198,19 @@ def _stitch(
             # Off the lane's path: step on until it is met, or the lane's stretch is over.
             walked = _walk_scalar(block, at, limit, known=frozenset(path.tolist()))
             parts.append(walked.starts)
-            at, is_damaged = walked.end, walked.is_damaged
+            at = walked.end
+            if walked.is_damaged:
+                return Walk(np.concatenate(parts), at, True)
             met = int(np.searchsorted(path, at))
         if met < len(path) and path[met] == at:
             parts.append(path[met:])
-            at, is_damaged = int(ends[lane]), bool(damaged[lane])
-        if is_damaged or at < limit:
+            at = int(ends[lane])
+        if at < limit:
             break
-    return Walk(np.concatenate(parts) if parts else np.empty(0, np.int64), at, is_damaged)
+    starts = np.concatenate(parts) if parts else np.empty(0, np.int64)
+    # Where a lane stopped short, the plain walk says whether the record is impossible or merely cut off.
+    is_damaged = at < len(block.u64) and _walk_scalar(block, at, at + 1).is_damaged
+    return Walk(starts, at, is_damaged)
 
 
 def _walk_scalar(block: Block, first: int, limit: int, *, known: frozenset[int] = frozenset()) -> Walk:

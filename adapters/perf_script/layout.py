@@ -22,6 +22,10 @@ from perfkit.adapters.perf_script.frames import is_frame_line
 from perfkit.adapters.text import looks_like_text, plain_lines
 
 _BEGIN = rb"\n(?![\t\r\n#])[ ]*+"
+# Two cheap looks ahead spare the search for ids in lines that cannot be headers: frames whose tab became blanks, and
+# lines without a colon.
+_NO_FRAME = rb"(?![0-9a-f]{6,16} [^\d\s\[-])"
+_HAS_COLON = rb"(?=[^\n:]*+:)"
 # Runs are bounded, so that no line takes more than linear time. A comm has at most 15 bytes, but converters print
 # whole command lines.
 _IDS = rb"-?\d{1,10}(?:/-?\d{1,10})?"
@@ -34,10 +38,13 @@ _PERIOD = rb"(?:(\d{1,20})[ \t]+)?"
 _EVENT = rb"(PERF_RECORD_[A-Z0-9_]+|(?!\d+\.\d+:\s)[^\s:]++(?::++[^\s:]++)*+(?=:\s)):?"
 _REST = rb"([^\n]*)"
 _NONE = rb"((?!))?"  # a field that is not there: a group that takes no part
-_CHAIN_FOLLOWS = rb"(?=[ \t]*\r?\n\t)"
+# Where only the callchain tells a header, it must be as perf prints it: addresses right-aligned in 16 columns.
+_CHAIN = rb"\r?\n\t(?=[ 0-9a-f]{16}[ \r\n])[ ]*+[0-9a-f][^\t\n]*+\n"
+_CHAIN_FOLLOWS = rb"(?=[ \t]*" + _CHAIN + rb")"
 
 _TIME_INSIDE = re.compile(rb"\d\.\d{6,9}:\s")
 _LOOKBACK_LINES = 20_000
+_LINES_TO_JUDGE = 400  # more than the deepest callchain has by default (sysctl kernel.perf_event_max_stack)
 
 
 @dataclass(frozen=True)
@@ -62,18 +69,47 @@ class Layout:
         return 0
 
 
-STANDARD = Layout(re.compile(_BEGIN + _WHO + _CPU + _MISC + rb"(?:" + _TIME + rb"[ \t]*)?" + _PERIOD + _EVENT + _REST))
+STANDARD = Layout(
+    re.compile(
+        _BEGIN
+        + _NO_FRAME
+        + _HAS_COLON
+        + _WHO
+        + _CPU
+        + _MISC
+        + rb"(?:"
+        + _TIME
+        + rb"[ \t]*)?"
+        + _PERIOD
+        + _EVENT
+        + _REST
+    )
+)
 _WITHOUT_IDS = Layout(
-    re.compile(_BEGIN + rb"(" + _COMM + rb"|)[ \t]*" + _CPU + _MISC + _TIME + rb"[ \t]*" + _PERIOD + _EVENT + _REST),
+    re.compile(
+        _BEGIN
+        + _NO_FRAME
+        + _HAS_COLON
+        + rb"("
+        + _COMM
+        + rb"|)[ \t]*"
+        + _CPU
+        + _MISC
+        + _TIME
+        + rb"[ \t]*"
+        + _PERIOD
+        + _EVENT
+        + _REST
+    ),
     has_ids=False,
 )
 # Without the event's name a period cannot be told from an address, so that only a callchain may follow it.
-_WITHOUT_EVENT = Layout(re.compile(_BEGIN + _WHO + _CPU + _MISC + _TIME + _NONE * 2 + _REST))
+_WITHOUT_EVENT = Layout(re.compile(_BEGIN + _NO_FRAME + _HAS_COLON + _WHO + _CPU + _MISC + _TIME + _NONE * 2 + _REST))
 _WITHOUT_TIME_AND_EVENT = Layout(
     re.compile(_BEGIN + _WHO + _CPU + _MISC + _NONE * 2 + _PERIOD + _NONE + _CHAIN_FOLLOWS + _REST)
 )
 _COMM_ONLY = Layout(re.compile(_BEGIN + rb"(\S[^\n]{0,120}?)" + _NONE * 5 + _CHAIN_FOLLOWS + _REST), has_ids=False)
-_FRAMES_ONLY = Layout(re.compile(rb"\n()" + _NONE * 5 + rb"()(?=\r?\n\t)"), has_ids=False)
+_FRAMES_ONLY = Layout(re.compile(rb"\n()" + _NONE * 5 + rb"()(?=" + _CHAIN + rb")"), has_ids=False)
 
 # The stricter before the looser; each matches what the next ones do not need to see.
 _LAYOUTS = (STANDARD, _WITHOUT_IDS, _WITHOUT_EVENT, _WITHOUT_TIME_AND_EVENT, _COMM_ONLY, _FRAMES_ONLY)
@@ -83,7 +119,8 @@ def choose_layout(head: bytes) -> Layout | None:
     """The layout of an input that begins with `head`; None where it is no `perf script` text."""
     if not looks_like_text(head):
         return None
-    text = b"\n" + plain_lines(head)
+    lines = [line for line in plain_lines(head).split(b"\n") if not line.startswith(b"#")]
+    text = b"\n" + b"\n".join(lines[:_LINES_TO_JUDGE]) + b"\n"
     return next((layout for layout in _LAYOUTS if _explains(layout, text)), None)
 
 

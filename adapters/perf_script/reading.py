@@ -62,7 +62,7 @@ class Reading:
             has_ts=times.is_valid().to_numpy(zero_copy_only=False),
             label=self._label(whos, event, lines, times, block),
             cpu=integers(cpus).fill_null(-1).to_numpy().astype(np.int32),
-            leaf=self._find_leaves(rests, chains, block),
+            leaf=self._find_leaves(event, rests, chains, block),
             event=event,
             value=integers(periods).fill_null(-1).to_numpy(),
         )
@@ -87,10 +87,19 @@ class Reading:
         known: dict[bytes, Rest] = {text: parse_rest(text) for text in set(texts)}
         return [known[text] for text in texts]
 
-    def _find_leaves(self, rests: list[Rest], chains: list[bytes], block: Block) -> NDArray[np.int32]:
+    def _find_leaves(
+        self, events: NDArray[np.int32], rests: list[Rest], chains: list[bytes], block: Block
+    ) -> NDArray[np.int32]:
         """The stack of each record: the callchain below it, or the frame beside it."""
         texts = [rest.frame + chain if rest.frame else chain for rest, chain in zip(rests, chains, strict=True)]
+        for index in self._find_sideband(events):
+            texts[index] = b""  # what stands below it is more of the record (NAMESPACES takes three lines)
         return np.array(self._stacks.leaves(texts, block), np.int32)
+
+    def _find_sideband(self, events: NDArray[np.int32]) -> list[int]:
+        """Positions of side-band records."""
+        special = [n for n, name in enumerate(self._events.texts) if name.startswith(sideband.PREFIX)]
+        return np.flatnonzero(np.isin(events, special)).tolist() if special else []
 
     def _label(
         self, whos: list[bytes], events: NDArray[np.int32], lines: list[bytes], times: pa.Array, block: Block
@@ -98,9 +107,8 @@ class Reading:
         """Labels of the records. Those of the side-band are applied in their turn, as they change who a tid is; they
         have the label -1, but for the name that a COMM gives.
         """
-        special = [n for n, name in enumerate(self._events.texts) if name.startswith(sideband.PREFIX)]
         labels: list[int] = []
-        for index in np.flatnonzero(np.isin(events, special)).tolist() if special else ():
+        for index in self._find_sideband(events):
             labels += self._threads.labels(whos[len(labels) : index])
             record = self._events.texts[events[index]]
             labels.append(self._sideband.apply(record, lines[index], times[index].as_py(), block))

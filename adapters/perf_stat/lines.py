@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
-from perfkit.adapters.perf_stat.reading import AGGREGATE, NOT_COUNTED, NOT_SUPPORTED, Reading
+from perfkit.adapters.perf_stat.reading import AGGREGATE, NOT_COUNTED, NOT_SUPPORTED, Reading, is_place
 
 _FLAGS = (NOT_COUNTED, NOT_SUPPORTED)
 _NUMBER = re.compile(r"-?\d{1,30}(?:\.\d{1,20})?\Z")
@@ -46,6 +46,8 @@ def parse_csv(line: str, separator: str, previous: Reading | None) -> Reading | 
     place = ""
     if index < len(fields) and fields[index] and not _is_value(fields[index]):
         place = fields[index].strip()
+        if not is_place(place):
+            return None
         index += 2 if AGGREGATE.match(place) else 1
     if index + 4 >= len(fields) or not _is_value(fields[index]):
         return _bare_metric(fields, previous)
@@ -55,6 +57,8 @@ def parse_csv(line: str, separator: str, previous: Reading | None) -> Reading | 
     if run is None:
         return None
     event, cgroup, spread = _split_event(fields[index + 2 : run], separator)
+    if not any(map(str.isalpha, event)):
+        return None
     metric = fields[run + 2 : run + 4]
     return Reading(
         event=event,

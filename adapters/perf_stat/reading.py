@@ -136,6 +136,11 @@ class Counters:
         )
 
 
+def is_place(text: str) -> bool:
+    """Whether perf stat could have counted on what is named so."""
+    return bool(_CPU.match(text) or AGGREGATE.match(text) or _THREAD.match(text))
+
+
 def _scope(place: str) -> str:
     if not place:
         return ""
