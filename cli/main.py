@@ -8,8 +8,10 @@ Command modules import nothing heavy at their top (numpy, pyarrow, duckdb, rich 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -46,6 +48,7 @@ def _options(
     pass
 
 
+@cache  # once, however often the program is entered
 def _register() -> None:
     """Commands in the order in which `--help` shows them: the road a capture takes."""
     from perfkit.cli import captures, drop, flamegraph, formats, ingest, query
@@ -60,6 +63,9 @@ def _register() -> None:
 
 def main() -> None:
     """Run the command line; every failure ends here as a message on stderr and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names and paths come from captured programs: one that the terminal cannot show must not end the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     _register()
     try:
         app()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -88,7 +89,7 @@ def query(
 
     with open_for_reading(database_path(database)) as connection:
         if tables:
-            question = _tables_question(sql)
+            question = _tables_question(connection, sql)
         else:
             question = _question(connection, _text(sql, file), _parse_parameters(parameters or []), capture)
         if limit is not None:
@@ -121,15 +122,14 @@ def _text(sql: str | None, file: Path | None) -> str:
     if (sql is None) == (file is None):
         problem = "there is no SQL to run" if sql is None else "SQL comes from the command line or from a file"
         raise QueryError(f"{problem}.", hint="Give SQL, @NAME (see --list), - for stdin, or -f FILE.")
-    if sql == "-":
-        return sys.stdin.read()
-    if sql is not None:
+    if sql is not None and sql != "-":
         return sql
-    assert file is not None
     try:
-        return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise QueryError(f"{file} cannot be read: {error}.") from error
+        return (sys.stdin.buffer.read() if file is None else file.read_bytes()).decode()
+    except UnicodeDecodeError as error:
+        raise QueryError(f"the SQL in {file or 'stdin'} is not UTF-8 text.") from error
+    except OSError as error:
+        raise QueryError(f"{file} cannot be read: {error.strerror}.") from error
 
 
 def _parse_parameters(given: list[str]) -> dict[str, object]:
@@ -173,8 +173,8 @@ def _question(
     return prepare(connection, text, parameters)
 
 
-def _tables_question(table: str | None) -> Question:
-    from perfkit.query.run import Question
+def _tables_question(connection: duckdb.DuckDBPyConnection, table: str | None) -> Question:
+    from perfkit.query.run import Question, ask
 
     name = "CASE schema_name WHEN 'main' THEN {0} ELSE schema_name || '.' || {0} END"
     if table is None:
@@ -185,26 +185,32 @@ def _tables_question(table: str | None) -> Question:
             "WHERE NOT internal ORDER BY ALL",
             {},
         )
-    return Question(
+    question = Question(
         'SELECT column_name AS "column", data_type AS type, comment AS meaning FROM duckdb_columns() '
         f"WHERE NOT internal AND {name.format('table_name')} = $table ORDER BY column_index",
         {"table": table},
     )
+    if next(ask(connection, question.limited(1)).rows, None) is None:
+        raise QueryError(f"there is no table {table}.", hint="`perfkit query --tables` lists them.")
+    return question
 
 
 def _print_rows(
     connection: duckdb.DuckDBPyConnection, question: Question, *, limit: int | None, raw: bool, output: Path | None
 ) -> None:
     from perfkit.cli.output import Style, print_table, style_of
+    from perfkit.query.export import replacing
     from perfkit.query.run import ask
 
     answer = ask(connection, question)
     most = TABLE_ROWS if limit is None else limit
     rows = list(islice(answer.rows, most + 1))
-    if output is None or str(output) == "-":
+    if answer.columns == ["explain_key", "explain_value"]:  # a drawing of its own
+        print(*(plan for _, plan in rows), sep="\n")
+    elif output is None or str(output) == "-":
         print_table(answer.columns, rows[:most], style=style_of(sys.stdout, raw=raw))
     else:
-        with output.open("w", encoding="utf-8") as stream:
+        with replacing(output) as binary, TextIOWrapper(binary, encoding="utf-8", write_through=True) as stream:
             print_table(answer.columns, rows[:most], style=Style(raw=raw), stream=stream)
     if not rows:
         note("no rows.")

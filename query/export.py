@@ -73,18 +73,28 @@ def write_file(connection: duckdb.DuckDBPyConnection, question: Question, target
     Raises:
         QueryError: the question is refused, or the file cannot be written.
     """
+    with replacing(path) as stream:
+        write_stream(connection, question, target, stream)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A stream whose content takes the place of `path` once it is whole; a device or FIFO is written as it is.
+
+    Raises:
+        QueryError: the file cannot be written.
+    """
+    is_special = path.exists() and not path.is_file()
+    partial = path if is_special else path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        if path.exists() and not path.is_file():  # a device or a FIFO
-            with path.open("wb") as stream:
-                write_stream(connection, question, target, stream)
-            return
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
             with partial.open("wb") as stream:
-                write_stream(connection, question, target, stream)
-            partial.replace(path)
+                yield stream
+            if not is_special:
+                partial.replace(path)
         finally:
-            partial.unlink(missing_ok=True)
+            if not is_special:
+                partial.unlink(missing_ok=True)
     except OSError as error:
         raise QueryError(f"{path} cannot be written: {error.strerror}.") from error
 

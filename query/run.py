@@ -41,6 +41,10 @@ def prepare(connection: duckdb.DuckDBPyConnection, text: str, parameters: Mappin
     Raises:
         QueryError: the text is empty or does not parse, or the parameters are not those it uses.
     """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # bytes of the command line that are no UTF-8
+        raise QueryError("the SQL is not UTF-8 text.") from error
     with explained():
         parsed = connection.extract_statements(text)
     if not parsed:
@@ -122,10 +126,11 @@ def explain(error: duckdb.Error) -> QueryError:
 
 def _hint(error: duckdb.Error, message: str) -> str:
     if isinstance(error, duckdb.CatalogException):
-        what = "saved queries: `perfkit query --list`" if "Function" in message else "tables: `perfkit query --tables`"
-        return f"What there is of {what}."
+        if "Function" in message:
+            return "`perfkit query --list` lists the saved queries."
+        return "`perfkit query --tables` lists the tables."
     if isinstance(error, duckdb.BinderException) and "column" in message:
-        return "A table's columns: `perfkit query --tables TABLE`."
+        return "`perfkit query --tables TABLE` lists the columns of a table."
     if isinstance(error, duckdb.OutOfMemoryException):
         return "Ask for less, or let DuckDB use more: `SET memory_limit = '8GB'; SELECT …`."
     return ""

@@ -94,8 +94,10 @@ def saved_queries() -> dict[str, SavedQuery]:
 
 
 def statements() -> list[str]:
-    """What puts all views and macros into a database, replacing those of another version."""
-    return [query.statement for query in saved_queries().values()]
+    """What puts all views and macros into a database, each with its summary as comment, replacing those of another
+    version.
+    """
+    return [text for query in saved_queries().values() for text in (query.statement, _comment(query))]
 
 
 def find_query(title: str) -> SavedQuery:
@@ -137,6 +139,12 @@ def call(query: SavedQuery, given: set[str]) -> str:
     # Parameters without a default go by position: DuckDB takes only those with one by name.
     arguments = [f"${name}" for name in needed] + [f"{name} := ${name}" for name in sorted(given - set(needed))]
     return f"FROM {query.name}({', '.join(arguments)})"
+
+
+def _comment(query: SavedQuery) -> str:
+    kind = "VIEW" if query.is_view else "MACRO" if query.is_scalar else "MACRO TABLE"
+    text = query.summary.replace("'", "''")
+    return f"COMMENT ON {kind} {query.name} IS '{text}'"
 
 
 def _parse(name: str, text: str) -> SavedQuery:

@@ -1,6 +1,7 @@
--- The call tree from the outermost functions inwards, the costliest branch first, cut where it gets thin.
+-- The call tree from the outermost functions inwards, the costliest branch first.
 --
--- The function column is indented by depth. Nodes that differ only in the address of a call are one.
+-- The function column is indented by depth. Nodes that differ only in the address of a call are one; branches that are
+-- thinner than `min_percent` are cut.
 --
 -- group: functions
 -- param capture = NULL: id or name of a capture; null for the default, the latest

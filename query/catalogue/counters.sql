@@ -1,4 +1,4 @@
--- The counters of a capture, such as those of perf stat: each series with its points summed up.
+-- The counters of a capture, such as those of perf stat, each series summed up.
 --
 -- group: time
 -- param capture = NULL: id or name of a capture; null for the default, the latest

@@ -1,4 +1,4 @@
--- The modules (program, libraries, kernel) that cost most, by themselves (self) and with all they call (total).
+-- The modules (program, libraries, kernel) that cost most, by themselves and in all.
 --
 -- A sample counts once for each module on its stack: below a node of the same module, a node adds nothing new.
 --

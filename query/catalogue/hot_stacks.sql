@@ -1,4 +1,6 @@
--- The stacks that cost most, outermost function first, joined with `;` as flame graph tools write them.
+-- The stacks that cost most, outermost function first, joined with `;`.
+--
+-- This is the way flame graph tools write stacks; `perfkit flamegraph -o out.folded` writes all of them.
 --
 -- group: functions
 -- param capture = NULL: id or name of a capture; null for the default, the latest

@@ -1,4 +1,6 @@
--- What went wrong while the capture was recorded or read: reasons not to trust it blindly.
+-- What went wrong while the capture was recorded or read.
+--
+-- These are reasons not to trust its numbers blindly, the gravest first.
 --
 -- group: trust
 -- param capture = NULL: id or name of a capture; null for the default, the latest

@@ -1,5 +1,6 @@
--- Names the way from the outermost function to each node of the call tree, so that nodes that differ only in the
--- address of a call can be put together.
+-- Names the way from the outermost function to each node of the call tree.
+--
+-- Nodes that differ only in the address of a call have the same name, by which they can be put together.
 --
 -- group: helpers
 -- param capture = NULL: id or name of a capture; null for the default, the latest

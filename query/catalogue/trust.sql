@@ -1,4 +1,4 @@
--- How far the names can be trusted: for each module, the share of its frames that could not be named.
+-- How far the names can be trusted: the share of each module's frames without one.
 --
 -- Frames are counted as often as samples run through them, over all metrics; the modules with the most unnamed come
 -- first.
