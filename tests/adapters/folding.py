@@ -10,9 +10,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from tests.adapters.reading import chains
-
-Tables = dict[str, list[dict[str, Any]]]
+from tests.adapters.reading import Tables, chains
 
 _ARGUMENTS = re.compile(r"\((?!anonymous namespace\)).*")
 _GO_METHOD = re.compile(r"\.\(.*\)\.")
