@@ -8,12 +8,20 @@ can be compared line by line:
 - arguments are cut off from the first `(` on, except in `(anonymous namespace)` and in Go's methods such as
   `net/http.(*Client).Do`; quotes are removed;
 - Java's `Lorg/mozilla/Context;` loses its `L`, in processes whose name begins with `java`;
-- code without a symbol is `[libc.so.6]` after its module, else `[unknown]`;
-- functions that a run-time compiler inlined end in `_[i]`; with `annotate`, kernel functions end in `_[k]` and
-  run-time compiled ones in `_[j]`, as its `--kernel` and `--jit` do.
+- code without a symbol is `[libc.so.6]` after its module, `[[vdso]]` where that is in brackets, else `[unknown]`;
+- functions that a run-time compiler inlined end in `_[i]`, and `outer->inner` of such code is two frames; with
+  `annotate`, kernel functions end in `_[k]` and run-time compiled ones in `_[j]`, as its `--kernel` and `--jit` do.
 
-Where it differs: control characters, which would break a line or a terminal, become spaces; and a `;` in the name of a
-process becomes `:` too. Functions that differ only in what is cut off are one frame here; the pictures keep them apart.
+Where it differs, it is because the lines would be wrong otherwise:
+
+- control characters, which would break a line or a terminal, become spaces, and `;` in a process's name `:`;
+- frames whose name begins with `(`, such as `(anonymous namespace)::run`, are kept: it takes them for process names;
+- the last record of a text without an empty line after it is kept;
+- `operator->` of C++ is one frame;
+- `_[k]` and `_[j]` go by what the code is, not by how its module is spelt, so kernel modules have them too;
+- with `--by process` the name is the process's, not that of the thread at the time, so that a process is one root.
+
+Functions that differ only in what is cut off are one frame here; the pictures keep them apart.
 """
 
 from __future__ import annotations
@@ -66,7 +74,9 @@ def _spelled(symbols: list[Symbol], used: Ints, *, annotate: bool) -> npt.NDArra
     for number in used.tolist():
         name = tidy(symbols[number], annotate=annotate)
         names[number] = name
-        names[number + len(symbols)] = name[1:] if name.startswith("L") and "/" in name else name
+        names[number + len(symbols)] = ";".join(
+            part[1:] if part.startswith("L") and "/" in part else part for part in name.split(";")
+        )
     return names
 
 
@@ -86,16 +96,28 @@ def _climb(tree: CallTree, innermost: Ints, end: Ints) -> tuple[Ints, Ints]:
 
 
 def tidy(symbol: Symbol, *, annotate: bool = False) -> str:
-    """A symbol's name as it stands in a line."""
+    """A symbol as it stands in a line: one frame, or several where a run-time compiler merged calls into one name."""
     if symbol.kind == GROUP_KIND:
         return _CONTROL.sub(" ", symbol.function).replace(" ", "_").replace(";", ":")
-    name = symbol.function.translate(_QUOTES)
+    if symbol.is_unnamed and symbol.module and symbol.module.startswith("["):
+        # FlameGraph puts the module in brackets, also when it stands in brackets already.
+        return f"[{symbol.module}]{_mark(symbol, annotate=annotate)}"
+    # perf-map-agent writes what was inlined as `outer->inner`; elsewhere that is C++ (`operator->`).
+    parts = symbol.function.split("->") if symbol.kind == "jit" else [symbol.function]
+    names = [_tidy_name(part) for part in parts]
+    inlined = [*names[1:]] if not symbol.inlined else names
+    outer = [] if symbol.inlined else [names[0] + _mark(symbol, annotate=annotate)]
+    return ";".join(outer + [f"{name}_[i]" if symbol.kind == "jit" else name for name in inlined])
+
+
+def _tidy_name(name: str) -> str:
+    name = name.translate(_QUOTES)
     if "(" in name and not _GO_METHOD.search(name):
         name = _ARGUMENTS.sub("", name)
-    if not name.isprintable():
-        name = _CONTROL.sub(" ", name)
-    if symbol.inlined and symbol.kind == "jit":
-        return f"{name}_[i]"
-    if annotate and symbol.kind in ("kernel", "guest_kernel"):
-        return f"{name}_[k]"
-    return f"{name}_[j]" if annotate and symbol.kind == "jit" else name
+    return name if name.isprintable() else _CONTROL.sub(" ", name)
+
+
+def _mark(symbol: Symbol, *, annotate: bool) -> str:
+    if not annotate or symbol.module is None or symbol.module == "[unknown]":
+        return ""
+    return {"kernel": "_[k]", "guest_kernel": "_[k]", "jit": "_[j]"}.get(symbol.kind, "")

@@ -134,7 +134,7 @@ def test_annotations_are_flamegraphs(tmp_path: Path) -> None:
 
 def test_frames_that_nobody_named_read_as_their_module(tmp_path: Path) -> None:
     stack = (Frame(None, None, "unknown"), Frame(None, "/usr/lib/libc.so.6"), Frame(None, "[vdso]"))
-    assert folded(tmp_path, [Sample("app", stack)]) == ["app;[unknown];[libc.so.6];[vdso] 1"]
+    assert folded(tmp_path, [Sample("app", stack)]) == ["app;[unknown];[libc.so.6];[[vdso]] 1"]
 
 
 def test_overloads_meet_in_one_line(tmp_path: Path) -> None:
