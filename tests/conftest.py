@@ -1,0 +1,38 @@
+"""On CI (`CI=true`) nothing is left out in silence: a test that skips has failed.
+
+The only skips that stand there are those for want of captures, where the folder that holds them all is absent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+from tests.support import is_for_want_of_captures
+
+_ON_CI = os.environ.get("CI", "").lower() in {"true", "1"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if not hasattr(report, "wasxfail"):
+        _forbid_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _forbid_skip(report)
+    return report
+
+
+def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if not (_ON_CI and report.skipped):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not is_for_want_of_captures(reason):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which no test may on CI: {reason}"
