@@ -153,10 +153,11 @@ def _notices(profile: Profile, tree: CallTree) -> list[tuple[str, str]]:
         notices.append(
             ("trust", f"{unnamed:.0%} of the frames, by weight, have no symbol and show only where their code lies.")
         )
-    issues = [(code, count) for capture in profile.captures for code, count in capture.issues]
+    issues = [issue for capture in profile.captures for issue in capture.issues if issue[0] != "unnamed_frames"]
     if issues:
         told = ", ".join(f"{printable(code)} ({count:,})" for code, count in issues[:4])
-        notices.append(("trust", f"The capture is not complete: {told}{' …' if len(issues) > 4 else ''}."))
+        more = " …" if len(issues) > 4 else ""
+        notices.append(("trust", f"Found when the capture was read: {told}{more}. The table import_issue tells more."))
     if tree.hidden_value:
         share = format_share(tree.hidden_value, tree.value)
         dropped = len(profile.tree) - len(tree)

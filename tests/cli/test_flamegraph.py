@@ -36,7 +36,6 @@ class Run:
     def __call__(self, *arguments: str) -> tuple[int, str, str]:
         command = ["perfkit", "flamegraph", *arguments, "--db", str(self.database)]
         self.monkeypatch.setattr(sys, "argv", command)
-        monkeypatch_app(self.monkeypatch)
         try:
             main.main()
             code: object = 0
@@ -44,11 +43,6 @@ class Run:
             code = stop.code
         out, err = self.capsys.readouterr()
         return int(str(code or 0)), out, err
-
-
-def monkeypatch_app(monkeypatch: pytest.MonkeyPatch) -> None:
-    # main() registers the commands each time it runs; in one process it must do so once.
-    monkeypatch.setattr(main.app, "registered_commands", [])
 
 
 @pytest.fixture

@@ -295,7 +295,7 @@ def test_the_picture_says_what_it_shows_and_how_far_to_trust_it(capture: Path, f
     picture = draw(load(capture, start="0s"), form, title="my <title>")
     assert "my &lt;title&gt;" in picture
     assert "capture-0 · cpu-clock:ppp: 100 ms · by thread name · time 0s to end" in picture
-    assert "The capture is not complete: lost_samples (12)." in picture
+    assert "Found when the capture was read: lost_samples (12)." in picture
     # [app] weighs 10 ms of the 10 + 60 + 50 + 30 + 40 ms that all frames weigh together.
     assert "5% of the frames, by weight, have no symbol" in picture
     assert "are estimates" not in picture

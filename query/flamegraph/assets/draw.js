@@ -41,6 +41,8 @@ class Painter {
     context.font = FONT;
     context.textBaseline = "middle";
     const scrolled = this.scroller.scrollTop;
+    // While a resize is not laid out yet, the browser may have scrolled to fit the new size.
+    if (this.scroller.clientHeight === this.height) this.bottom = scrolled + this.height;
     this.box(0, this.topOf(0, state) - scrolled, this.width, this.colours.field, `all: ${formatValue(tree.value, tree.unit)}`, 1);
     for (let level = 0; level < this.rows - 1; level++) {
       const top = this.topOf(level + 1, state) - scrolled;

@@ -257,11 +257,12 @@ $("canvas").addEventListener("click", (event) => {
 $("scroller").addEventListener("scroll", redraw, { passive: true });
 prefersDark.addEventListener("change", setTheme);
 window.addEventListener("hashchange", readAddress);
-// A flame stands on its lowest row: keep that in sight when the window grows or shrinks.
+// A flame stands on its lowest row: keep the lower edge where it was when the window grows or shrinks.
 new ResizeObserver(() => {
-  const fromBottom = painter.stageHeight - $("scroller").scrollTop - painter.height;
+  const { bottom } = painter;
   layOut();
-  if (!state.icicle) $("scroller").scrollTop = painter.stageHeight - fromBottom - painter.height;
+  if (!state.icicle) $("scroller").scrollTop = bottom - painter.height;
+  redraw();
 }).observe($("scroller"));
 
 $("hottest").addEventListener("toggle", () => {
