@@ -6,6 +6,7 @@ mistaken for them; text formats follow, the stricter before the looser.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from functools import cache
 from importlib.metadata import entry_points
@@ -28,9 +29,7 @@ def adapters() -> tuple[Adapter, ...]:
     """All adapters in the order in which they are asked; third parties' after our own. One that cannot be imported
     (its library is missing) takes itself out of the list and nothing else.
     """
-    own = [_load(path) for path in OWN]
-    others = [point.load()() for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name)]
-    return tuple(own + others)
+    return (*(_load(path) for path in OWN), *_others())
 
 
 def find_adapter(source: Source) -> Adapter:
@@ -39,7 +38,10 @@ def find_adapter(source: Source) -> Adapter:
     Raises:
         UnknownFormatError: none does.
     """
-    for adapter in adapters():
+    for path in OWN:  # one by one: most sources are recognised before all adapters are imported
+        if (adapter := _load(path)).sniff(source):
+            return adapter
+    for adapter in _others():
         if adapter.sniff(source):
             return adapter
     raise UnknownFormatError(
@@ -59,6 +61,16 @@ def _describe(source: Source) -> str:
     return f"content that begins {source.head[:16]!r}"
 
 
+@cache
+def _others() -> tuple[Adapter, ...]:
+    adapters: list[Adapter] = []
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
+        with contextlib.suppress(ImportError):
+            adapters.append(point.load()())
+    return tuple(adapters)
+
+
+@cache
 def _load(path: str) -> Adapter:
     module, _, name = path.partition(":")
     adapter: Adapter = getattr(importlib.import_module(module), name)()

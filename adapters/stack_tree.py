@@ -48,29 +48,33 @@ class StackTree:
         Chain `i` is `frames[starts[i] : starts[i] + lengths[i]]`, frame ids from the outermost to the innermost;
         `truncated[i]` says that the recorder cut its outer end off.
         """
-        # Longest first, so that the chains that reach a level are always a prefix.
-        order = np.argsort(-lengths, kind="stable")
-        starts, lengths = starts[order], lengths[order]
-        leaves = np.full(len(order), -1, np.int32)
-        counts = np.searchsorted(-lengths, -np.arange(1, int(lengths[0]) + 1), side="right") if len(order) else []
-        for depth, count in enumerate(counts):
-            parents = leaves[:count]
-            level = frames[starts[:count] + depth]
-            keys = (parents.astype(np.int64) + 1 << 32 | level).astype(np.uint64)
-            ids, firsts = self._index.intern(keys)
-            self._parents.append(parents[firsts].copy())
+        # Sorted by their outer frames, chains that share a prefix stand side by side, and only the first of them has
+        # to be looked up.
+        order = _by_outer_frames(frames, starts, lengths)
+        chains, nodes = order, np.full(len(order), -1, np.int32)
+        out = np.full(len(order), -1, np.int32)
+        for depth in range(int(lengths.max(initial=0))):
+            going = lengths[chains] > depth
+            if not going.all():
+                chains, nodes = chains[going], nodes[going]
+            level = frames[starts[chains] + depth]
+            is_first = np.ones(len(chains), bool)
+            is_first[1:] = (level[1:] != level[:-1]) | (nodes[1:] != nodes[:-1])
+            parents, level = nodes[is_first], level[is_first]
+            ids, firsts = self._index.intern((parents.astype(np.int64) + 1 << 32 | level).view(np.uint64))
+            self._parents.append(parents[firsts])
             self._frames.append(level[firsts])
             self._depths.append(np.full(len(firsts), depth, np.int32))
-            leaves[:count] = ids
-        out = np.empty_like(leaves)
-        out[order] = leaves
+            nodes = ids[np.cumsum(is_first) - 1]
+            out[chains] = nodes
         if truncated is not None:
             self._truncated.append(out[truncated & (out >= 0)])
         return out
 
-    def to_batch(self, function_of_frame: NDArray[np.integer]) -> Batch:
+    def to_batch(self, function_of_frame: NDArray[np.integer] | None) -> Batch:
         """Rows of `stack`, in depth-first order. `function_of_frame[frame_id]` numbers the functions that frames
-        belong to, so that recursion is seen whatever the address.
+        belong to, so that recursion is seen whatever the address; None where the frames are yet to be named, which
+        leaves `is_recursive` false for the ingest to judge.
         """
         parents = np.concatenate(self._parents) if self._parents else np.empty(0, np.int32)
         frames = np.concatenate(self._frames) if self._frames else np.empty(0, np.int32)
@@ -79,7 +83,9 @@ class StackTree:
         truncated = np.zeros(len(parents), bool)
         for nodes in self._truncated:
             truncated[nodes] = True
-        recursive = find_recursive(parents, function_of_frame[frames])
+        recursive = np.zeros(len(parents), bool)
+        if function_of_frame is not None:
+            recursive = find_recursive(parents, function_of_frame[frames])
         order = np.empty(len(parents), np.int64)
         order[enter] = np.arange(len(parents))
         return batch(
@@ -93,6 +99,21 @@ class StackTree:
             is_recursive=recursive[order],
             truncated=truncated[order],
         )
+
+
+def _by_outer_frames(frames: type_int32, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """An order of the chains that groups them by their four outermost frames."""
+    keys = []
+    for depth in range(0, 4, 2):
+        pair = [
+            np.where(lengths > d, frames[np.minimum(starts + d, len(frames) - 1)], np.int32(-1)).astype(np.int64)
+            if len(frames)
+            else np.full(len(starts), -1, np.int64)
+            for d in (depth, depth + 1)
+        ]
+        keys.append(pair[0] << 32 | pair[1] & 0xFFFFFFFF)
+    inner = np.argsort(keys[1])
+    return inner[np.argsort(keys[0][inner], kind="stable")]
 
 
 def depth_first_ranks(parents: type_int32, depths: type_int32) -> tuple[type_int32, type_int32]:

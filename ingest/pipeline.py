@@ -22,6 +22,7 @@ from perfkit.adapters.contract import Batch, IssueLog
 from perfkit.adapters.registry import find_adapter
 from perfkit.adapters.source import Source
 from perfkit.ingest.digest import Digest
+from perfkit.ingest.memory import keep_freed_memory
 from perfkit.ingest.naming import name_frames
 from perfkit.ingest.store import CaptureStamp, Store
 from perfkit.ingest.symbols.symboliser import SymbolOptions, Symboliser
@@ -63,6 +64,7 @@ def ingest(
     store: Store, paths: Sequence[str], options: IngestOptions, progress: Progress | None = None
 ) -> Iterator[Outcome]:
     """Ingest captures, one `Outcome` a path as each is done. A capture that fails leaves the database as it was."""
+    keep_freed_memory()
     if options.jobs > 1 and len(paths) > 1 and "-" not in paths:
         yield from _ingest_parallel(store, paths, options, progress)
         return
@@ -166,6 +168,7 @@ class _Read:
 
 def _read_to_file(path: str, target: Path, symbols: SymbolOptions) -> _Read:
     started = time.perf_counter()
+    keep_freed_memory()
     try:
         with Source(path) as source, pa.OSFile(str(target), "wb") as sink:
             digest = Digest(source)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from perfkit.adapters.contract import Batch
 from perfkit.ingest.event_tables import EventTables
-from perfkit.ingest.weights import fill_stack_weights
+from perfkit.ingest.function_weights import FunctionWeights
 from perfkit.schema.database import fetch_one, open_for_writing
 from perfkit.schema.ddl import qualified, quote
 from perfkit.schema.errors import SchemaError, StoreError
@@ -94,15 +94,18 @@ class Store:
             row = fetch_one(self.connection, "SELECT coalesce(max(capture_id) + 1, 1) FROM capture")
             capture_id = int(row[0]) if row else 1
             captures = 0
+            weights = FunctionWeights()
             for item in batches:
                 data = item.data
                 if item.table == CAPTURE.name:
                     captures += data.num_rows
                     data = _stamp(data, stamp)
                 self.append(capture_id, Batch(item.table, data))
+                weights.watch(item)
             if captures != 1:
                 raise SchemaError(f"expected one row of capture from the adapter, found {captures}.")
-            fill_stack_weights(self.connection, capture_id)
+            if (summed := weights.to_batch()) is not None:
+                self.append(capture_id, summed)
         return capture_id
 
     def append(self, capture_id: int, item: Batch) -> None:

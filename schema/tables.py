@@ -228,21 +228,31 @@ SAMPLE = Table(
     notes="In time order within a capture.",
 )
 
-STACK_WEIGHT = Table(
-    "stack_weight",
-    "what the samples of one metric weigh on a node of the call tree",
+FUNCTION_WEIGHT = Table(
+    "function_weight",
+    "what the samples of one metric weigh on a function",
     (
         Column("metric_id", _ID, "what the weights count", join="metric.metric_id", required=True),
-        Column("stack_id", _ID, "node; null for the samples without a stack", join="stack.stack_id"),
-        Column("self", pa.int64(), "weight of the samples that end here, in the metric's unit", required=True),
-        Column("total", pa.int64(), "weight of the samples that end here or below", required=True),
-        Column("self_samples", _COUNT, "samples that end here", required=True),
-        Column("total_samples", _COUNT, "samples that end here or below", required=True),
+        Column("function", _TEXT, "name as in `frame`; null for the samples without a stack"),
+        Column("module", _TEXT, "module as in `frame`"),
+        Column("kind", _TEXT, "kind as in `frame`", required=True),
+        Column("self", pa.int64(), "weight of the samples in the function itself, in the metric's unit", required=True),
+        Column(
+            "total", pa.int64(), "weight of the samples in it or in what it calls; recursion counts once", required=True
+        ),
+        Column("self_samples", _COUNT, "samples in the function itself", required=True),
+        Column("total_samples", _COUNT, "samples in it or in what it calls; recursion counts once", required=True),
+        Column(
+            "frame_samples",
+            _COUNT,
+            "its frames on the stacks of all samples; recursion counts each time",
+            required=True,
+        ),
     ),
-    key=("metric_id", "stack_id"),
+    key=("metric_id", "function", "module", "kind"),
     notes=(
-        "Derived from `sample` and `stack` by the store when it adds a capture; adapters do not emit it. Nodes that no "
-        "sample runs through have no row."
+        "Derived from `sample`, `stack` and `frame` by the store when it adds a capture; adapters do not emit it. "
+        "Functions that no sample runs through have no row."
     ),
 )
 
@@ -456,7 +466,7 @@ TABLES: dict[str, Table] = {
         STACK,
         METRIC,
         SAMPLE,
-        STACK_WEIGHT,
+        FUNCTION_WEIGHT,
         MEMORY_ACCESS,
         BRANCH,
         SLICE,

@@ -17,6 +17,7 @@ from perfkit.adapters.perf_data.header import Header, read_header
 from perfkit.adapters.perf_data.sideband import SideBand
 from perfkit.adapters.perf_data.stream import Records, read_records
 from perfkit.adapters.perf_data.timeline import Timeline
+from perfkit.adapters.perf_data.walk import WalkMemory
 from perfkit.schema.errors import FormatError
 
 _EVENT_UPDATE_NAME = 2  # PERF_EVENT_UPDATE__NAME
@@ -28,6 +29,8 @@ class Capture:
 
     segments: list[tuple[Path, int, int]]
     """(file, first byte, byte behind) of each run of records"""
+    walks: list[WalkMemory]
+    """what the first pass found out of each segment"""
     order: str
     attrs: list[EventAttr]
     facts: Facts
@@ -36,8 +39,9 @@ class Capture:
 
     def records(self, issues: IssueLog) -> Iterator[Records]:
         """All records of the capture, segment after segment."""
-        for path, start, end in self.segments:
-            yield from read_records(path, start, end, self.order, issues)
+        for (path, start, end), memory in zip(self.segments, self.walks, strict=True):
+            memory.rewind()
+            yield from read_records(path, start, end, self.order, issues, memory)
 
 
 def open_capture(source: Source, issues: IssueLog) -> Capture:
@@ -57,9 +61,10 @@ def open_capture(source: Source, issues: IssueLog) -> Capture:
     for bit, data in header.features.items():
         read_feature(facts, bit, data, header.order, issues)
     side_band = SideBand(header.attrs)
-    for part in segments:
+    walks = [WalkMemory() for _ in segments]
+    for part, memory in zip(segments, walks, strict=True):
         # Damage is counted in the second pass, which meets it again.
-        for records in read_records(*part, header.order, IssueLog()):
+        for records in read_records(*part, header.order, IssueLog(), memory):
             _read_pipe_records(records, header, facts, issues)
             side_band.collect(records)
     if not header.attrs:
@@ -76,7 +81,7 @@ def open_capture(source: Source, issues: IssueLog) -> Capture:
             if not gone:
                 timeline.spaces.add_kernel_code(address, length, name)
     timeline.spaces.set_build_ids(facts.build_ids)
-    return Capture(segments, header.order, header.attrs, facts, side_band, timeline)
+    return Capture(segments, walks, header.order, header.attrs, facts, side_band, timeline)
 
 
 def _read_pipe_records(records: Records, header: Header, facts: Facts, issues: IssueLog) -> None:

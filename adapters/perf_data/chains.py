@@ -144,8 +144,7 @@ class ChainTable:
         """`frame` and `stack` of the whole capture."""
         self._resolve()
         frames = self._frames.to_batch()
-        # Before names are known, a function is its module and address; the ingest ranks recursion again by name.
-        return [frames, self._tree.to_batch(np.arange(max(len(self._frames), 1)))]
+        return [frames, self._tree.to_batch(None)]
 
     def _is_bare(self, samples: Samples, starts: type_int64, lengths: type_int64) -> NDArray[np.bool_]:
         """Samples whose chain holds no address, only context markers or nothing: their ip is all there is."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from perfkit.adapters.contract import IssueLog
 from perfkit.adapters.perf_data import abi
-from perfkit.adapters.perf_data.walk import Block, next_header, walk
+from perfkit.adapters.perf_data.walk import Block, Walk, WalkMemory, next_header, walk
 
 BLOCK_BYTES = 16 << 20
 _FIRST_BLOCK_BYTES = 64 << 10
@@ -78,14 +78,17 @@ class _FileFeed:
         return self._at
 
 
-def read_records(path: Path, start: int, end: int, order: str, issues: IssueLog) -> Iterator[Records]:
-    """All records between the byte offsets `start` and `end` of a file, in file order.
+def read_records(
+    path: Path, start: int, end: int, order: str, issues: IssueLog, memory: WalkMemory | None = None
+) -> Iterator[Records]:
+    """All records between the byte offsets `start` and `end` of a file, in file order. `memory` spares a second pass
+    the walk.
 
     Problems are counted: `damaged_records` (bytes skipped until records make sense again), `truncated_record`,
     `bad_compressed_data`.
     """
     with open(path, "rb") as stream:
-        outer = _read_blocks(_FileFeed(stream, start, end), order, issues)
+        outer = _read_blocks(_FileFeed(stream, start, end), order, issues, memory.walk if memory else walk)
         for records in outer:
             kinds = records.block.types(records.starts)
             if ((kinds == _COMPRESSED) | (kinds == _COMPRESSED2)).any():
@@ -94,7 +97,9 @@ def read_records(path: Path, start: int, end: int, order: str, issues: IssueLog)
             yield records
 
 
-def _read_blocks(feed: _Feed, order: str, issues: IssueLog) -> Iterator[Records]:
+def _read_blocks(
+    feed: _Feed, order: str, issues: IssueLog, walk_block: Callable[[Block], Walk] = walk
+) -> Iterator[Records]:
     memory = np.zeros(_FIRST_BLOCK_BYTES, np.uint8)
     held = 0
     base = feed.offset()
@@ -105,7 +110,7 @@ def _read_blocks(feed: _Feed, order: str, issues: IssueLog) -> Iterator[Records]
         if not usable or (count == 0 and held == 0):
             break
         block = Block(memory[:usable], order)
-        found = walk(block)
+        found = walk_block(block)
         if len(found.starts):
             yield Records(block, found.starts, base)
         consumed = found.end * 8

@@ -28,6 +28,8 @@ _WINDOW_WORDS = 512
 _SCALAR_WORDS = 4 * _LANE_WORDS
 _RESYNC_CHAIN = 4
 _STEPS_PER_PAGE = 64
+_REMEMBERED_RECORDS = 16 << 20
+"""64 MB of record positions."""
 _PAYLOAD_TYPES = (abi.RECORD["TRACING_DATA"], abi.RECORD["AUXTRACE"])
 
 
@@ -134,14 +136,25 @@ def _guess_starts(block: Block, first: int) -> type_int64:
     words = len(block.u64)
     lanes = min(_MAX_LANES, (words - first) // _LANE_WORDS)
     targets = first + (np.arange(1, lanes, dtype=np.int64) * (words - first)) // lanes
-    window = targets[:, None] + np.arange(_WINDOW_WORDS, dtype=np.int64)[None, :]
+    starts = [np.array([first], np.int64)]
+    # Most records are short: a look at a few words finds a header for most lanes, the others look further.
+    for width in (_WINDOW_WORDS // 8, _WINDOW_WORDS):
+        found, at = _first_headers(block, targets, width)
+        starts.append(at)
+        targets = targets[~found]
+    return np.unique(np.concatenate(starts))
+
+
+def _first_headers(block: Block, targets: type_int64, width: int) -> tuple[NDArray[np.bool_], type_int64]:
+    """Whether a sample's header seems to stand within `width` words of each target, and where it does."""
+    words = len(block.u64)
+    window = targets[:, None] + np.arange(width, dtype=np.int64)[None, :]
     flat = np.minimum(window, words - 1).ravel()
     sample = (block.types(flat) == abi.RECORD["SAMPLE"]) & _is_plausible(block, flat)
     follow = np.minimum(flat + block.sizes(flat), words - 1)
     good = (sample & _is_plausible(block, follow)).reshape(window.shape)
     found = good.any(axis=1)
-    starts = targets[found] + good[found].argmax(axis=1)
-    return np.unique(np.concatenate([np.array([first], np.int64), starts]))
+    return found, targets[found] + good[found].argmax(axis=1)
 
 
 def _walk_lanes(block: Block, starts: type_int64) -> tuple[NDArray[np.int64], type_int64]:
@@ -228,3 +241,32 @@ def _walk_scalar(block: Block, first: int, limit: int, *, known: frozenset[int] 
         starts.append(at)
         at += (size >> 3) + (_payload_words(block, at, kind) if kind in _PAYLOAD_TYPES else 0)
     return Walk(np.array(starts, np.int64), at, False)
+
+
+class WalkMemory:
+    """Remembers the walks of a first pass over a file, so that a second one need not walk again. What does not fit
+    is walked again.
+    """
+
+    def __init__(self) -> None:
+        self._walks: list[tuple[NDArray[np.int32], int, bool]] = []
+        self._room = _REMEMBERED_RECORDS
+        self._next: int | None = None
+
+    def walk(self, block: Block) -> Walk:
+        """Walk the next block of the pass."""
+        if self._next is not None and self._next < len(self._walks):
+            starts, end, is_damaged = self._walks[self._next]
+            self._next += 1
+            return Walk(starts.astype(np.int64), end, is_damaged)
+        found = walk(block)
+        if self._next is None and self._room > len(found.starts):
+            self._room -= len(found.starts)
+            self._walks.append((found.starts.astype(np.int32), found.end, found.is_damaged))
+        elif self._next is None:
+            self._room = 0
+        return found
+
+    def rewind(self) -> None:
+        """The same pass begins again."""
+        self._next = 0

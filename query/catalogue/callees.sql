@@ -65,6 +65,7 @@ edge AS (
 )
 SELECT
     e.name AS function,
+    e.module,
     e.other AS callee,
     e.other_module AS callee_module,
     sum(e.total)::BIGINT AS total,

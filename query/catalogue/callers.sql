@@ -64,6 +64,7 @@ edge AS (
 )
 SELECT
     e.name AS function,
+    e.module,
     e.other AS caller,
     e.other_module AS caller_module,
     sum(e.total)::BIGINT AS total,

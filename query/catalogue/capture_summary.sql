@@ -7,20 +7,16 @@
 -- column issues: rows of `import_issue` that are more than information
 -- example: SELECT capture_id, name, samples, named_percent FROM capture_summary
 CREATE OR REPLACE VIEW capture_summary AS
-WITH by_frame AS (
-    SELECT w.capture_id, k.frame_id, sum(w.total_samples) AS frames
-    FROM stack_weight AS w
-    JOIN stack AS k ON k.capture_id = w.capture_id AND k.stack_id = w.stack_id
-    GROUP BY ALL
-),
-named AS (
+WITH named AS (
     SELECT
-        b.capture_id,
-        round(100.0 * sum(b.frames) FILTER (is_named(f.function)) / nullif(sum(b.frames), 0), 2) AS percent,
-        sum(b.frames) AS frames
-    FROM by_frame AS b
-    JOIN frame AS f ON f.capture_id = b.capture_id AND f.frame_id = b.frame_id
-    GROUP BY b.capture_id
+        w.capture_id,
+        round(
+            100.0 * sum(w.frame_samples) FILTER (is_named(w.function)) / nullif(sum(w.frame_samples), 0), 2
+        ) AS percent,
+        sum(w.frame_samples) AS frames,
+        sum(w.self_samples) AS samples
+    FROM function_weight AS w
+    GROUP BY w.capture_id
 )
 SELECT
     c.capture_id, c.name, c.tool, c.format,
@@ -31,7 +27,7 @@ SELECT
         ))),
         []
     ) AS metrics,
-    coalesce((SELECT sum(w.self_samples) FROM stack_weight AS w WHERE w.capture_id = c.capture_id), 0)::BIGINT AS samples,
+    coalesce(n.samples, 0)::BIGINT AS samples,
     (SELECT count(*) FROM thread AS t WHERE t.capture_id = c.capture_id) AS threads,
     c.end_ts - c.start_ts AS span_ns,
     CASE WHEN n.frames > 0 THEN coalesce(n.percent, 0) END AS named_percent,

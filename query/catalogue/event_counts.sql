@@ -15,7 +15,7 @@ counted AS (
     SELECT m.name, 'sample' AS source, s.count
     FROM (
         SELECT r.metric_id, sum(r.self_samples)::BIGINT AS count
-        FROM stack_weight AS r
+        FROM function_weight AS r
         WHERE r.capture_id = capture_id_of(capture)
         GROUP BY r.metric_id
     ) AS s

@@ -12,40 +12,27 @@
 -- column unit: unit of the weights
 -- example: SELECT function, self_percent, total_percent FROM hot_functions() LIMIT 10
 CREATE OR REPLACE MACRO hot_functions(capture := NULL, metric := NULL) AS TABLE
-WITH by_frame AS MATERIALIZED (
-    SELECT
-        w.frame_id,
-        any_value(w.capture_id) AS capture_id,
-        any_value(w.metric_id) AS metric_id,
-        sum(w.self)::BIGINT AS self,
-        (sum(w.total) FILTER (NOT w.is_recursive))::BIGINT AS total,
-        sum(w.self_samples)::BIGINT AS samples
-    FROM stack_weights(capture := capture, metric := metric) AS w
-    GROUP BY w.frame_id
-),
-named AS (
-    SELECT
-        CASE WHEN b.frame_id IS NULL THEN '[no stack]' ELSE function_label(f.function, f.module) END AS name,
-        f.module, f.kind, b.self, b.total, b.samples
-    FROM by_frame AS b
-    LEFT JOIN frame AS f ON f.capture_id = b.capture_id AND f.frame_id = b.frame_id
+WITH weight AS MATERIALIZED (
+    SELECT w.*
+    FROM function_weight AS w
+    WHERE w.capture_id = capture_id_of(capture) AND w.metric_id = metric_id_of(capture, metric)
 ),
 whole AS (
-    SELECT nullif(sum(b.self), 0) AS value, any_value(m.unit) AS unit
-    FROM by_frame AS b
-    JOIN metric AS m ON m.capture_id = b.capture_id AND m.metric_id = b.metric_id
+    SELECT nullif(sum(w.self), 0) AS value, any_value(m.unit) AS unit
+    FROM weight AS w
+    JOIN metric AS m ON m.capture_id = w.capture_id AND m.metric_id = w.metric_id
 )
 SELECT
-    n.name AS function,
-    n.module,
-    min(n.kind) AS kind,
-    sum(n.self)::BIGINT AS self,
-    round(100.0 * sum(n.self) / any_value(w.value), 2) AS self_percent,
-    coalesce(sum(n.total), 0)::BIGINT AS total,
-    coalesce(round(100.0 * sum(n.total) / any_value(w.value), 2), 0) AS total_percent,
-    sum(n.samples)::BIGINT AS samples,
-    any_value(w.unit) AS unit
-FROM named AS n, whole AS w
-GROUP BY n.name, n.module
-HAVING sum(n.total) <> 0 OR sum(n.samples) > 0
-ORDER BY self DESC, total DESC, function, n.module
+    CASE WHEN w.frame_samples = 0 THEN '[no stack]' ELSE function_label(w.function, w.module) END AS function,
+    w.module,
+    min(w.kind) AS kind,
+    sum(w.self)::BIGINT AS self,
+    round(100.0 * sum(w.self) / any_value(t.value), 2) AS self_percent,
+    sum(w.total)::BIGINT AS total,
+    coalesce(round(100.0 * sum(w.total) / any_value(t.value), 2), 0) AS total_percent,
+    sum(w.self_samples)::BIGINT AS samples,
+    any_value(t.unit) AS unit
+FROM weight AS w, whole AS t
+GROUP BY ALL
+HAVING sum(w.total) <> 0 OR sum(w.self_samples) > 0
+ORDER BY self DESC, total DESC, function, w.module

@@ -10,7 +10,7 @@
 CREATE OR REPLACE MACRO metric_id_of(capture, metric) AS
 CASE
     WHEN metric IS NULL
-        THEN (SELECT min(w.metric_id) FROM stack_weight AS w WHERE w.capture_id = capture_id_of(capture))
+        THEN (SELECT min(w.metric_id) FROM function_weight AS w WHERE w.capture_id = capture_id_of(capture))
     ELSE coalesce(
         (
             SELECT arg_min(m.metric_id, (m.name <> metric, m.metric_id))

@@ -12,12 +12,37 @@
 -- column metric_id: metric of the weights
 -- example: FROM stack_weights() WHERE self > 0 ORDER BY self DESC LIMIT 5
 CREATE OR REPLACE MACRO stack_weights(capture := NULL, metric := NULL) AS TABLE
+WITH leaf AS MATERIALIZED (
+    SELECT s.stack_id, sum(s.value)::BIGINT AS self, count(*) AS samples
+    FROM sample AS s
+    WHERE s.capture_id = capture_id_of(capture) AND s.metric_id = metric_id_of(capture, metric)
+    GROUP BY s.stack_id
+),
+node AS MATERIALIZED (
+    SELECT
+        k.*,
+        coalesce(l.self, 0) AS self,
+        coalesce(l.samples, 0) AS samples,
+        sum(coalesce(l.self, 0)) OVER walk AS running,
+        sum(coalesce(l.samples, 0)) OVER walk AS running_samples
+    FROM stack AS k
+    LEFT JOIN leaf AS l ON l.stack_id = k.stack_id
+    WHERE k.capture_id = capture_id_of(capture)
+    WINDOW walk AS (ORDER BY k.tree_enter ROWS UNBOUNDED PRECEDING)
+)
 SELECT
-    w.capture_id, w.metric_id, w.stack_id, k.parent_id, k.depth, k.frame_id, k.tree_enter, k.tree_leave,
-    coalesce(k.is_recursive, false) AS is_recursive,
-    w.self, w.total, w.self_samples, w.total_samples
-FROM stack_weight AS w
-LEFT JOIN stack AS k ON k.capture_id = w.capture_id AND k.stack_id = w.stack_id
-WHERE
-    w.capture_id = capture_id_of(capture)
-    AND w.metric_id = metric_id_of(capture, metric)
+    n.capture_id, metric_id_of(capture, metric) AS metric_id,
+    n.stack_id, n.parent_id, n.depth, n.frame_id, n.tree_enter, n.tree_leave, n.is_recursive,
+    n.self,
+    (e.running - n.running + n.self)::BIGINT AS total,
+    n.samples AS self_samples,
+    (e.running_samples - n.running_samples + n.samples)::BIGINT AS total_samples
+FROM node AS n
+JOIN node AS e ON e.tree_enter = n.tree_leave
+WHERE e.running_samples - n.running_samples + n.samples > 0
+UNION ALL
+SELECT
+    capture_id_of(capture), metric_id_of(capture, metric),
+    NULL, NULL, NULL, NULL, NULL, NULL, false, l.self, l.self, l.samples, l.samples
+FROM leaf AS l
+WHERE l.stack_id IS NULL

@@ -11,21 +11,15 @@
 -- column lost_percent: their share of all frames of the capture
 -- example: FROM trust() LIMIT 10
 CREATE OR REPLACE MACRO trust(capture := NULL) AS TABLE
-WITH by_frame AS (
-    SELECT k.frame_id, sum(w.total_samples)::BIGINT AS frames
-    FROM (SELECT r.* FROM stack_weight AS r WHERE r.capture_id = capture_id_of(capture)) AS w
-    JOIN (SELECT r.* FROM stack AS r WHERE r.capture_id = capture_id_of(capture)) AS k ON k.stack_id = w.stack_id
-    GROUP BY k.frame_id
-),
-by_module AS (
+WITH by_module AS (
     SELECT
-        coalesce(f.module, '[unknown]') AS module,
-        sum(b.frames)::BIGINT AS frames,
-        coalesce(sum(b.frames) FILTER (NOT is_named(f.function)), 0)::BIGINT AS unnamed
-    FROM by_frame AS b
-    JOIN (SELECT r.* FROM frame AS r WHERE r.capture_id = capture_id_of(capture)) AS f ON f.frame_id = b.frame_id
+        coalesce(w.module, '[unknown]') AS module,
+        sum(w.frame_samples)::BIGINT AS frames,
+        coalesce(sum(w.frame_samples) FILTER (NOT is_named(w.function)), 0)::BIGINT AS unnamed
+    FROM function_weight AS w
+    WHERE w.capture_id = capture_id_of(capture)
     GROUP BY ALL
-    HAVING sum(b.frames) > 0
+    HAVING sum(w.frame_samples) > 0
 )
 SELECT
     m.module,
