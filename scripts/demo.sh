@@ -18,8 +18,8 @@ record() {
     elif ! cc -O2 -fno-omit-frame-pointer -fno-optimize-sibling-calls -pthread -o demo/wordcount $source; then
         echo "$source does not compile"
     elif ! perf record -N -F 997 -g -o demo/perf.data -- demo/wordcount >demo/perf.log 2>&1 ||
-        [ -z "$(perf script -i demo/perf.data -F ip 2>/dev/null | head -n 1)" ]; then
-        echo "perf may not record here: $(grep -m 1 . demo/perf.log)"
+        [ -z "$(perf script -i demo/perf.data -F comm 2>/dev/null | head -n 1)" ]; then
+        echo "perf could not record here ($(grep -m 1 . demo/perf.log))"
     fi
 }
 
@@ -44,4 +44,5 @@ show ingest "$capture" --name wordcount
 show query @hot-functions --top 15
 show flamegraph -o demo/flamegraph.html
 echo
-echo "Open file://$PWD/demo/flamegraph.html in a browser, or go on asking: PERFKIT_DB=demo/demo.duckdb .venv/bin/perfkit query --list"
+echo "The picture is in file://$PWD/demo/flamegraph.html; go on asking with"
+echo "    .venv/bin/perfkit query --db demo/demo.duckdb @callers -p function=hash_word"
