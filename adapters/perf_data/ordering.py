@@ -31,6 +31,8 @@ class TimeOrder:
         self._round_end = -(2**63)
         self._complete_to = -(2**63)
         self._handed_to = -(2**63)
+        self._rounds_somewhere = 0
+        self._is_fresh = False
         self.late = 0
         """Rows that came after newer ones had been handed on: the capture's rounds did not hold."""
 
@@ -40,11 +42,25 @@ class TimeOrder:
             self._parts.append(columns)
             self._rows += len(columns["time"])
             self._newest = max(self._newest, int(columns["time"].max()))
+            self._is_fresh = True
 
     def end_round(self) -> None:
         """A FINISHED_ROUND was met."""
         self._complete_to = self._round_end
         self._round_end = self._newest
+
+    def end_round_somewhere(self) -> None:
+        """A FINISHED_ROUND lies somewhere between the rows of the last call of `add` and those of the one before (among
+        compressed records its place is not known more closely). Two of them make one whose place is known to be after
+        all rows of the pair before.
+        """
+        if not self._is_fresh:
+            return
+        self._rounds_somewhere += 1
+        if self._rounds_somewhere == 2:
+            self._rounds_somewhere = 0
+            self._is_fresh = False
+            self.end_round()
 
     def take(self, *, everything: bool = False, at_least: int = FLUSH_ROWS) -> Iterator[Columns]:
         """Rows that are complete, in time order, once there are `at_least` rows in all."""

@@ -57,7 +57,7 @@ class SamplePass:
             for run, ends_round in _split_rounds(records):
                 yield from self._read_samples(records, run)
                 if ends_round:
-                    self._order.end_round()
+                    self._end_round(records)
             if self.chains.waiting_words > _WAITING_WORDS:
                 self.chains.leaves(np.empty(0, np.int32))
             for columns in self._order.take():
@@ -68,6 +68,14 @@ class SamplePass:
         self._issues.add("out_of_order_samples", "info", "samples that came later than perf's rounds promise; they "
                          "stand behind newer ones", count=self._order.late)  # fmt: skip
         yield from self.chains.to_batches()
+
+    def _end_round(self, records: Records) -> None:
+        if len(self._capture.segments) > 1:
+            return  # the rounds of one file say nothing of the samples in another: all wait to the end
+        if records.is_aside:
+            self._order.end_round_somewhere()
+        else:
+            self._order.end_round()
 
     def _read_samples(self, records: Records, starts: type_int64) -> Iterator[Batch]:
         block = records.block
