@@ -70,10 +70,12 @@ class AddressSpaces:
         """A child starts with what its parent has mapped."""
         self.of_process[child] = [(time, self._new_space(list(self._regions[self._current(parent)])))]
 
-    def clear(self, upid: int, time: int) -> None:
-        """Exec: from `time` on, nothing of what was mapped is there any more."""
-        if self._regions[self._current(upid)]:
-            self.of_process[upid].append((time, self._new_space([])))
+    def renew(self, upid: int, time: int) -> None:
+        """Exec: what is mapped from `time` on is not there for what was sampled before. What was mapped stays, until
+        something is mapped over it: samples on the way from exec to the first mapping still return to the old program.
+        """
+        if regions := self._regions[self._current(upid)]:
+            self.of_process[upid].append((time, self._new_space(list(regions))))
 
     def map(self, upid: int, pid: int, mapped: Mapped, *, time: int, executable: bool) -> None:
         """Map a file (or anonymous memory) into a process."""

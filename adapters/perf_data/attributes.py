@@ -139,18 +139,20 @@ class EventAttr:
         return f"type {self.type} config 0x{self.config:x}"
 
     def _modifiers(self) -> str:
-        # As perf__evsel_name appends them: the levels that are not excluded, then the precision.
+        # As evsel__add_modifiers (tools/perf/util/evsel.c, 6.1) appends them: the levels that are not excluded, the
+        # precision, and the machines, unless exclude_guest is what it would be by default.
         excluded = self.flags & (_FLAG_EXCLUDE_USER | _FLAG_EXCLUDE_KERNEL | _FLAG_EXCLUDE_HV)
+        precision = "p" * (self.flags >> _PRECISE_SHIFT & 3)
         letters = ""
         if excluded:
             letters += "" if self.flags & _FLAG_EXCLUDE_KERNEL else "k"
             letters += "" if self.flags & _FLAG_EXCLUDE_USER else "u"
             letters += "" if self.flags & _FLAG_EXCLUDE_HV else "h"
-        letters += "p" * (self.flags >> _PRECISE_SHIFT & 3)
-        if self.flags & _FLAG_EXCLUDE_HOST:
-            letters += "G"
-        elif self.flags & _FLAG_EXCLUDE_GUEST and letters:
-            letters += "H"
+        letters += precision
+        excludes_guest = bool(self.flags & _FLAG_EXCLUDE_GUEST)
+        if self.flags & _FLAG_EXCLUDE_HOST or excludes_guest == bool(excluded or precision):
+            letters += "" if self.flags & _FLAG_EXCLUDE_HOST else "H"
+            letters += "" if excludes_guest else "G"
         return f":{letters}" if letters else ""
 
 

@@ -243,5 +243,6 @@ def _decode_stack(cursor: _Cursor, out: Samples) -> None:
     size = np.minimum(cursor.word(), np.uint64(1 << 32)).astype(np.int64)
     out.stack_user_start = cursor.skip(size // 8)
     behind = cursor.skip((size > 0).astype(np.int64))
-    dynamic = cursor.block.take(behind).astype(np.int64)
+    # A sample without a dump has no dyn_size either, and may end with the block.
+    dynamic = cursor.block.take(np.where(size > 0, behind, 0)).astype(np.int64)
     out.stack_user_size = np.where((size > 0) & ~cursor.damaged, np.clip(dynamic, 0, size), 0)

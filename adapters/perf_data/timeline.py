@@ -167,7 +167,7 @@ class Timeline:
         utid = self._thread(pid, tid, time)
         self._name(utid, time, name, is_exec=is_exec)
         if is_exec and time > 0:
-            self.spaces.clear(self.threads.owner[utid], time)
+            self.spaces.renew(self.threads.owner[utid], time)
 
     def _on_task(self, rows: dict[str, list[object]], index: int) -> None:
         numbers = (rows[key][index] for key in ("pid", "parent_pid", "tid", "parent_tid", "time"))
