@@ -199,7 +199,7 @@ class ChainTable:
     def _add_to_tree(self, frames: type_int32, lengths: type_int64) -> type_int32:
         # Chains come innermost first; the tree grows from the outermost.
         ends = np.cumsum(lengths)
-        return self._tree.add(frames[::-1], len(frames) - ends, lengths, lengths >= self._max_stack)
+        return self._tree.add(frames[::-1], len(frames) - ends, lengths, lengths == self._max_stack)
 
 
 @dataclass(slots=True)
