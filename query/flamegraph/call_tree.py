@@ -209,7 +209,8 @@ def _tree(parents: list[Ints], columns: list[tuple[Ints, Ints]]) -> CallTree:
     self_value = _joined([values for _, values in columns])
     total = self_value.copy()
     for start, end in reversed(list(pairwise(level_start.tolist()))[1:]):
-        np.add.at(total, parent[start:end], total[start:end])
+        # A copy, since numpy would copy the whole of `total` on every level if both were the same memory.
+        np.add.at(total, parent[start:end], total[start:end].copy())
     return CallTree(
         parent=parent,
         symbol=_joined([symbols for symbols, _ in columns]),

@@ -125,7 +125,8 @@ def _box(label: Label, left: float, width: float, y: int) -> str:
     """The rectangle and its text; `left` and `width` in per cent of the picture."""
     shown = _fit(label.name, WIDTH * width / 100 - 6)
     text = f'<text x="{left:.5f}%" dx="3" y="{y + 13}">{escape(shown)}</text>' if shown else ""
-    fill = _class(label.family, label.shade)
+    # An edge in the page's colour parts neighbours; narrow frames would be nothing but edge.
+    fill = _class(label.family, label.shade) + (" wide" if WIDTH * width / 100 > 4 else "")
     return f'<rect class="{fill}" x="{left:.5f}%" y="{y}" width="{width:.5f}%" height="{ROW - 1}"/>{text}'
 
 

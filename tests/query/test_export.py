@@ -170,6 +170,11 @@ def test_statements_before_the_last_are_run(connection):
     assert list(ask(connection, question).rows) == [(42,)]
 
 
+def test_text_beyond_ascii_before_a_semicolon(connection):
+    question = prepare(connection, "SELECT 'żółć — 日本' AS a -- ö\n;; -- ü", {})
+    assert list(ask(connection, question.limited(1)).rows) == [("żółć — 日本",)]
+
+
 def test_parameters_keep_their_types(connection):
     question = prepare(connection, "SELECT typeof($i), typeof($f), typeof($t)", {"i": 1, "f": 1.5, "t": "x"})
     assert list(ask(connection, Question(question.sql, question.parameters)).rows) == [("INTEGER", "DOUBLE", "VARCHAR")]
