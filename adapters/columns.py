@@ -69,7 +69,7 @@ class KeyIndex:
         while (self._count + len(keys)) * 2 > len(self._keys):
             self._grow()
         slots = self._find_slots(keys)
-        ids = self._ids[slots]
+        ids = self._ids.take(slots)
         unseen = np.flatnonzero(ids < 0)
         if not len(unseen):
             return ids, unseen
@@ -101,7 +101,7 @@ class KeyIndex:
         stored = keys + np.uint64(1)
         stored[stored == 0] = np.uint64(0xFFFFFFFFFFFFFFFF)
         slots = ((stored * _MULTIPLIER) >> np.uint64(64 - self._bits)).view(np.int64)
-        pending = np.flatnonzero(self._keys[slots] != stored)
+        pending = np.flatnonzero(self._keys.take(slots) != stored)
         mask = np.int64((1 << self._bits) - 1)
         while len(pending):
             at, wanted = slots[pending], stored[pending]

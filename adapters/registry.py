@@ -20,6 +20,8 @@ ENTRY_POINT_GROUP = "perfkit.adapters"
 OWN = (
     "perfkit.adapters.perf_data.adapter:PerfData",  # PERFILE2 or PERFFILE
     "perfkit.adapters.perf_stat:PerfStat",  # CSV and JSON lines with the tool's fixed columns
+    "perfkit.adapters.cachegrind:Cachegrind",  # `desc:`, `cmd:`, `events:` and none of callgrind's lines
+    "perfkit.adapters.callgrind:Callgrind",  # `# callgrind format`, or its `events:` and `fn=` lines
     "perfkit.adapters.perf_script:PerfScript",  # header lines ending in `event:`; the loosest of these
 )
 

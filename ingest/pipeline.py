@@ -11,9 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 
 import pyarrow as pa
@@ -133,6 +131,9 @@ def _find_known(store: Store, source: Source, digest: Digest) -> int | None:
 def _ingest_parallel(
     store: Store, paths: Sequence[str], options: IngestOptions, progress: Progress | None
 ) -> Iterator[Outcome]:
+    from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
     # Workers are spawned: forking a process that runs DuckDB's threads may leave locks held for ever.
     with (
         tempfile.TemporaryDirectory(prefix="perfkit-", dir=store.path.parent) as folder,

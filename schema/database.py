@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import duckdb
 
 from perfkit.schema.errors import NotAStoreError, StoreBusyError, StoreError, StoreVersionError
+from perfkit.schema.template import copy_template
 from perfkit.schema.version import META_TABLE, SCHEMA_VERSION
 
 DEFAULT_NAME = "perfkit.duckdb"
@@ -50,20 +52,20 @@ def open_for_writing(
     if not path.parent.is_dir():
         raise StoreError(f"the folder {path.parent} for the database does not exist.", hint=f"mkdir -p {path.parent}")
     is_new = not path.exists()
+    is_ready = is_new and copy_template(path, _definitions(catalogue))
     connection = _connect(path, read_only=False, threads=threads)
     if memory_limit:
         connection.execute(f"SET memory_limit = '{memory_limit}'")
-    connection.execute("BEGIN")
+    if is_ready:
+        return connection
     try:
+        connection.execute("BEGIN")
         if is_new or _is_empty(connection):
-            from perfkit.schema.ddl import create_statements  # loads Arrow, which readers do without
-
-            for statement in create_statements(_own_version()):
+            for statement in _definitions(catalogue):
                 connection.execute(statement)
         else:
             _require_version(connection, path)
-        for statement in catalogue:
-            connection.execute(statement)
+            _renew_catalogue(connection, catalogue)
         connection.execute("COMMIT")
     except BaseException:
         connection.close()
@@ -71,6 +73,30 @@ def open_for_writing(
             path.unlink(missing_ok=True)
         raise
     return connection
+
+
+def _definitions(catalogue: Sequence[str]) -> list[str]:
+    """All that makes an empty DuckDB file a perfkit database."""
+    from perfkit.schema.ddl import create_statements  # loads Arrow, which readers do without
+
+    remember = f"INSERT INTO {META_TABLE} VALUES ('catalogue', '{_digest(catalogue)}')"
+    return [*create_statements(_own_version()), *catalogue, remember]
+
+
+def _renew_catalogue(connection: duckdb.DuckDBPyConnection, catalogue: Sequence[str]) -> None:
+    """Replace the views and macros where those in the file are another version's."""
+    row = fetch_one(connection, f"SELECT value FROM {META_TABLE} WHERE key = 'catalogue'")
+    digest = _digest(catalogue)
+    if not catalogue or (row is not None and row[0] == digest):
+        return
+    for statement in catalogue:
+        connection.execute(statement)
+    connection.execute(f"DELETE FROM {META_TABLE} WHERE key = 'catalogue'")
+    connection.execute(f"INSERT INTO {META_TABLE} VALUES ('catalogue', '{digest}')")
+
+
+def _digest(catalogue: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(catalogue).encode()).hexdigest()
 
 
 def fetch_one(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Columns = dict[str, NDArray[np.generic]]
 
-FLUSH_ROWS = 1 << 20
+FLUSH_ROWS = 1 << 18
 """Rows to gather before they are handed on: large enough that work per hand-over does not count."""
 
 

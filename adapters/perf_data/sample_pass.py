@@ -24,7 +24,7 @@ type_int64 = NDArray[np.int64]
 type_int32 = NDArray[np.int32]
 
 _DEFAULT_MAX_STACK = 127  # PERF_MAX_STACK_DEPTH, the default of kernel.perf_event_max_stack
-_WAITING_WORDS = 8 << 20
+_WAITING_WORDS = 2 << 20
 _DETAILS = ("addr", "phys_addr", "data_page_size", "code_page_size", "weight", "data_src", "transaction", "cgroup")
 _STACK_FIELDS = abi.SAMPLE_STACK_USER | abi.SAMPLE_REGS_USER
 

@@ -1,6 +1,6 @@
 """Reads a run of records block by block: bounded memory, damage skipped and counted, compressed records unpacked.
 
-    file    ──▶ blocks of ≤ 16 MB, cut at record boundaries ──▶ Records
+    file    ──▶ blocks of ≤ 4 MB, cut at record boundaries ──▶ Records
                    └─ COMPRESSED records ──zstd──▶ blocks ──▶ Records
 
 A block's memory is used again for the next one: whoever takes `Records` is done with it, or has copied, before asking
@@ -27,7 +27,8 @@ from perfkit.adapters.contract import IssueLog
 from perfkit.adapters.perf_data import abi
 from perfkit.adapters.perf_data.walk import Block, Walk, WalkMemory, next_header, walk
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 4 << 20
+"""What is computed for a block of this size stays in the processor's cache."""
 _FIRST_BLOCK_BYTES = 64 << 10
 _COMPRESSED = abi.RECORD["COMPRESSED"]
 _COMPRESSED2 = abi.RECORD["COMPRESSED2"]

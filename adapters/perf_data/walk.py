@@ -22,10 +22,10 @@ from perfkit.adapters.perf_data import abi
 
 type_int64 = NDArray[np.int64]
 
-_LANE_WORDS = 4096
+_LANE_WORDS = 1024
 _MAX_LANES = 1024
 _WINDOW_WORDS = 512
-_SCALAR_WORDS = 4 * _LANE_WORDS
+_SCALAR_WORDS = 16 * _LANE_WORDS
 _RESYNC_CHAIN = 4
 _STEPS_PER_PAGE = 64
 _REMEMBERED_RECORDS = 16 << 20
@@ -59,11 +59,11 @@ class Block:
 
     def take(self, words: type_int64) -> NDArray[np.uint64]:
         """The 64-bit words at these indices, in native order."""
-        return self.u64[words].astype(np.uint64, copy=False)
+        return self.u64.take(words).astype(np.uint64, copy=False)
 
     def take32(self, halves: type_int64) -> NDArray[np.uint32]:
         """The 32-bit words at these indices (counted in 32-bit words), in native order."""
-        return self.u32[halves].astype(np.uint32, copy=False)
+        return self.u32.take(halves).astype(np.uint32, copy=False)
 
     def types(self, starts: type_int64) -> NDArray[np.uint32]:
         """Record types."""
