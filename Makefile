@@ -13,7 +13,7 @@ help:
 	@echo "make test    run all tests            (PYTEST_ARGS='-k perf_script -x' is passed on)"
 	@echo "make check   hold format, lint rules, types and generated pages"
 	@echo "make fmt     format the code and mend what the lint rules can mend"
-	@echo "make docs    write the generated pages in docs/"
+	@echo "make docs    write the generated pages in docs/, and the output of sessions in documents"
 	@echo "make bench   measure against perf script and others (BENCH_ARGS is passed on)"
 	@echo "make clean   remove everything that these make"
 
@@ -40,6 +40,7 @@ fmt: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(PYTHON) -m perfkit.cli.docs
+	$(PYTHON) -m tests.sessions
 
 bench: $(INSTALLED)
 	$(PYTHON) bench/run.py $(BENCH_ARGS)
