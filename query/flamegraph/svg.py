@@ -35,7 +35,10 @@ def render(profile: Profile, options: Options) -> Iterator[str]:
     """The picture, in parts."""
     picture = compose(profile, options, most_frames=MOST_FRAMES, least_share=LEAST_SHARE)
     head, top = _head(picture)
-    height = top + (picture.tree.level_count + 1) * ROW + 8
+    end = top + (picture.tree.level_count + 1) * ROW
+    # What is pointed at is told beside the outermost frames, where the eye is: below a flame, above an icicle.
+    details = top - 10 if picture.icicle else end + 16
+    height = end + (8 if picture.icicle else 26)
     yield '<?xml version="1.0" encoding="UTF-8" standalone="no"?>\n'
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" role="img" '
@@ -45,6 +48,7 @@ def render(profile: Profile, options: Options) -> Iterator[str]:
     yield f"<style><![CDATA[\n{_style(picture)}]]></style>\n"
     yield '<rect class="page" width="100%" height="100%"/>\n'
     yield from head
+    yield f'<text id="details" x="8" y="{details}" aria-live="polite"></text>\n'
     yield from _frames(picture, top)
     yield f'<script><![CDATA[\n"use strict";\n(() => {{\n{asset("tree.js")}\n{asset("svg.js")}}})();\n]]></script>\n'
     yield "</svg>\n"
@@ -70,9 +74,7 @@ def _head(picture: Picture) -> tuple[list[str], int]:
     y += 20
     legend, y = _legend(picture, y)
     parts.append(legend)
-    y += 20
-    parts.append(f'<text id="details" x="8" y="{y}" aria-live="polite"></text>\n')
-    return parts, y + 10
+    return parts, y + (30 if picture.icicle else 10)
 
 
 def _legend(picture: Picture, y: int) -> tuple[str, int]:

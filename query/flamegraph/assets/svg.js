@@ -79,6 +79,7 @@ function select(node) {
 }
 
 function zoomTo(node) {
+  if (frames[node]) select(node);
   state.zoom = node;
   layOut();
   showMatched();
@@ -174,7 +175,6 @@ document.addEventListener("click", (event) => {
   const frame = event.target.closest(".frame");
   if (frame) {
     const node = frames.indexOf(frame);
-    select(node);
     zoomTo(node);
   } else if (event.target.id === "all") zoomTo(-1);
   else BUTTONS[event.target.id]?.();
@@ -188,3 +188,5 @@ window.addEventListener("hashchange", readAddress);
 document.querySelectorAll(".button").forEach((button) => { button.style.display = ""; });
 svg.setAttribute("width", "100%");
 readAddress();
+// A flame stands on its lowest row, which a tall picture would leave out of sight.
+if (svg.dataset.layout === "flame" && state.zoom < 0) window.scrollTo(0, svg.getBoundingClientRect().height);
