@@ -175,11 +175,10 @@ class Timeline:
         if rows["is_fork"][index]:
             self._fork(pid, parent_pid, tid, parent_tid, time)
             return
-        lives = self._thread_lives.get(tid)
-        if lives and self.threads.pid[lives[-1]] == pid:
-            self.threads.end[lives[-1]] = time
-            if pid == tid:
-                self.processes.end[self.threads.owner[lives[-1]]] = time
+        utid = self._thread(pid, tid, BEFORE)  # one that began while perf was still taking stock is known by its end only
+        self.threads.end[utid] = time
+        if pid == tid:
+            self.processes.end[self.threads.owner[utid]] = time
 
     def _fork(self, pid: int, parent_pid: int, tid: int, parent_tid: int, time: int) -> None:
         start = time if time > 0 else BEFORE
@@ -246,12 +245,11 @@ class Timeline:
     def _name(self, utid: int, time: int, name: str, *, is_exec: bool) -> None:
         if self.threads.name[utid] == name and not is_exec:
             return
-        is_first = self.threads.name[utid] is None
         self.threads.name[utid] = name
         if self.threads.pid[utid] == self.threads.tid[utid]:
             self.processes.name[self.threads.owner[utid]] = name
-        # A first name is the one it has had since it is known, whenever the record says so.
-        self.names.append((utid, self.threads.start[utid] if is_first else time, name, is_exec))
+        # perf describes tasks that were already there by COMMs at time 0.
+        self.names.append((utid, time if time > 0 else self.threads.start[utid], name, is_exec))
 
 
 def _in_time_order(groups: dict[str, Columns]) -> list[tuple[str, int]]:

@@ -45,6 +45,8 @@ def compare(script: Sequence[ScriptSample], decoded: Decoded, *, has_stack_dumps
 def _rule(theirs: tuple[int, ...], frames: tuple[Place, ...], has_stack_dumps: bool) -> str | None:
     """The rule that explains the difference; "" where there is none to explain, None where no rule does."""
     ours = tuple(frame.address for frame in frames)
+    if has_stack_dumps and ours != theirs:
+        return DUMP if _kernel_part(ours) == _kernel_part(theirs) else None
     has_stray = any(address >= _FIRST_STRAY for address in ours)
     if has_stray:
         # perf meets a context that it does not know, and drops the chain (callchain_cursor_reset).
@@ -53,13 +55,11 @@ def _rule(theirs: tuple[int, ...], frames: tuple[Place, ...], has_stack_dumps: b
         return ""
     if len(theirs) == PERF_MAX_STACK and ours[:PERF_MAX_STACK] == theirs:
         return DEPTH
-    if has_stack_dumps and _kernel_part(ours) == _kernel_part(theirs):
-        return DUMP
     return BARE if not theirs and len(ours) == 1 else None
 
 
 def _kernel_part(ips: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(ip for ip in ips if ip & _KERNEL)
+    return tuple(ip for ip in ips if _KERNEL <= ip < _FIRST_STRAY)
 
 
 def _biases(decoded: Decoded) -> dict[tuple[int, str], set[int]]:
