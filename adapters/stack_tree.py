@@ -50,26 +50,37 @@ class StackTree:
         """
         # Sorted by their outer frames, chains that share a prefix stand side by side, and only the first of them has
         # to be looked up.
-        order = _by_outer_frames(frames, starts, lengths)
-        chains, nodes = order, np.full(len(order), -1, np.int32)
-        out = np.full(len(order), -1, np.int32)
-        for depth in range(int(lengths.max(initial=0))):
-            going = lengths[chains] > depth
-            if not going.all():
-                chains, nodes = chains[going], nodes[going]
-            level = frames[starts[chains] + depth]
-            is_first = np.ones(len(chains), bool)
-            is_first[1:] = (level[1:] != level[:-1]) | (nodes[1:] != nodes[:-1])
-            parents, level = nodes[is_first], level[is_first]
-            ids, firsts = self._index.intern((parents.astype(np.int64) + 1 << 32 | level).view(np.uint64))
-            self._parents.append(parents[firsts])
-            self._frames.append(level[firsts])
-            self._depths.append(np.full(len(firsts), depth, np.int32))
-            nodes = ids[np.cumsum(is_first) - 1]
-            out[chains] = nodes
+        chains = _by_outer_frames(frames, starts, lengths)
+        place, left = starts[chains], lengths[chains]
+        nodes = np.full(len(chains), -1, np.int32)
+        out = np.full(len(chains), -1, np.int32)
+        depth = 0
+        while len(chains):
+            ended = left == depth
+            if ended.any():
+                out[chains[ended]] = nodes[ended]
+                going = ~ended
+                chains, place, left, nodes = chains[going], place[going], left[going], nodes[going]
+            nodes = self._add_level(nodes, frames.take(place), depth)
+            place += 1
+            depth += 1
         if truncated is not None:
             self._truncated.append(out[truncated & (out >= 0)])
         return out
+
+    def _add_level(self, parents: type_int32, level: type_int32, depth: int) -> type_int32:
+        """The nodes of frames `level` under `parents`; neighbours that agree are looked up once."""
+        if not len(level):
+            return parents
+        is_first = np.ones(len(level), bool)
+        np.not_equal(level[1:], level[:-1], out=is_first[1:])
+        is_first[1:] |= parents[1:] != parents[:-1]
+        parents, level = parents[is_first], level[is_first]
+        ids, firsts = self._index.intern((parents.astype(np.int64) + 1 << 32 | level).view(np.uint64))
+        self._parents.append(parents[firsts])
+        self._frames.append(level[firsts])
+        self._depths.append(np.full(len(firsts), depth, np.int32))
+        return ids.take(np.cumsum(is_first) - 1)
 
     def to_batch(self, function_of_frame: NDArray[np.integer] | None) -> Batch:
         """Rows of `stack`, in depth-first order. `function_of_frame[frame_id]` numbers the functions that frames

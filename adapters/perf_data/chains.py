@@ -245,6 +245,8 @@ class _FrameTable:
 
     def __init__(self, spaces: AddressSpaces) -> None:
         self._spaces = spaces
+        self._seen = KeyIndex()
+        self._frame_of_seen = np.empty(1 << 12, np.int32)
         self._index = KeyIndex()
         self._module: list[type_int32] = []
         self._address: list[type_uint64] = []
@@ -255,15 +257,30 @@ class _FrameTable:
         return len(self._index)
 
     def intern(self, addresses: _Addresses, space_of_chain: type_int32) -> type_int32:
-        """The frame id of each address."""
-        module, place = self._locate(addresses, space_of_chain)
-        keys = combine(place, module, addresses.cpu_mode, addresses.is_caller)
-        ids, firsts = self._index.intern(keys)
+        """The frame id of each address. An address of a space is located when it is seen for the first time; the same
+        code in two spaces is one frame.
+        """
+        spaces = np.where(addresses.cpu_mode == abi.CPUMODE_USER, space_of_chain[addresses.chain], np.int32(-1))
+        context = (spaces.astype(np.int64) << 4) | (addresses.cpu_mode << 1) | addresses.is_caller
+        seen, firsts = self._seen.intern(combine(addresses.ip, context))
+        if len(firsts):
+            self._add(addresses.ip[firsts], spaces[firsts], addresses.cpu_mode[firsts], addresses.is_caller[firsts])
+        return self._frame_of_seen.take(seen)
+
+    def _add(
+        self, ips: type_uint64, spaces: type_int32, modes: NDArray[np.uint8], is_caller: NDArray[np.bool_]
+    ) -> None:
+        """Locate addresses that are new, and give them frames."""
+        module, place = self._locate(ips, spaces, modes)
+        ids, firsts = self._index.intern(combine(place, module, modes, is_caller))
         self._module.append(module[firsts])
         self._address.append(place[firsts])
-        self._mode.append(addresses.cpu_mode[firsts])
-        self._is_caller.append(addresses.is_caller[firsts])
-        return ids
+        self._mode.append(modes[firsts])
+        self._is_caller.append(is_caller[firsts])
+        count = len(self._seen)
+        while count > len(self._frame_of_seen):
+            self._frame_of_seen = np.concatenate([self._frame_of_seen, np.empty_like(self._frame_of_seen)])
+        self._frame_of_seen[count - len(ids) : count] = ids
 
     def to_batch(self) -> Batch:
         """Rows of `frame`, without names; run-time code and BPF programs have their module's."""
@@ -290,20 +307,18 @@ class _FrameTable:
             is_caller=np.concatenate(self._is_caller),
         )
 
-    def _locate(self, addresses: _Addresses, space_of_chain: type_int32) -> tuple[type_int32, type_uint64]:
-        module = np.full(len(addresses.ip), -1, np.int32)
-        place = addresses.ip.copy()
+    def _locate(
+        self, ips: type_uint64, spaces: type_int32, modes: NDArray[np.uint8]
+    ) -> tuple[type_int32, type_uint64]:
+        """Module (-1 for none) and place in it of addresses."""
+        module = np.full(len(ips), -1, np.int32)
+        place = ips.copy()
         for mode, is_guest in ((abi.CPUMODE_KERNEL, False), (abi.CPUMODE_GUEST_KERNEL, True)):
-            rows = np.flatnonzero(addresses.cpu_mode == mode)
+            rows = np.flatnonzero(modes == mode)
             if len(rows):
-                module[rows], place[rows] = self._spaces.resolve_kernel(addresses.ip[rows], is_guest=is_guest)
-        rows = np.flatnonzero(addresses.cpu_mode == abi.CPUMODE_USER)
-        spaces = space_of_chain[addresses.chain[rows]]
-        order = np.argsort(spaces, kind="stable")
-        rows, spaces = rows[order], spaces[order]
-        bounds = np.flatnonzero(np.diff(spaces, prepend=-2, append=-2))
-        for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
-            if spaces[begin] >= 0:
-                part = rows[begin:end]
-                module[part], place[part] = self._spaces.resolve(int(spaces[begin]), addresses.ip[part])
+                module[rows], place[rows] = self._spaces.resolve_kernel(ips[rows], is_guest=is_guest)
+        rows = np.flatnonzero((modes == abi.CPUMODE_USER) & (spaces >= 0))
+        rows = rows[np.argsort(spaces[rows], kind="stable")]
+        for part in np.split(rows, np.flatnonzero(np.diff(spaces[rows])) + 1) if len(rows) else ():
+            module[part], place[part] = self._spaces.resolve(int(spaces[part[0]]), ips[part])
         return module, place

@@ -46,8 +46,7 @@ class SideBand:
         """Take what is of interest out of a block of records; the block may be used again afterwards."""
         block, starts = records.block, records.starts
         kinds = block.types(starts)
-        present, counts = np.unique(kinds, return_counts=True)
-        for kind, count in zip(present.tolist(), counts.tolist(), strict=True):
+        for kind, count in _count(kinds):
             self.counts[kind] += count
             if kind == abi.RECORD["SAMPLE"]:
                 continue
@@ -108,6 +107,16 @@ class SideBand:
                 out["id"] = block.take(at)
             at = at + 1
         return out
+
+
+def _count(kinds: NDArray[np.uint32]) -> list[tuple[int, int]]:
+    """The record types that occur and how often, ascending."""
+    if not len(kinds) or kinds.max() >= 1 << 16:
+        present, counts = np.unique(kinds, return_counts=True)
+        return list(zip(present.tolist(), counts.tolist(), strict=True))
+    counts = np.bincount(kinds)
+    present = np.flatnonzero(counts)
+    return list(zip(present.tolist(), counts[present].tolist(), strict=True))
 
 
 def _pid_tid(block: Block, starts: type_int64) -> Columns:

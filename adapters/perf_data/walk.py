@@ -61,6 +61,13 @@ class Block:
         """The 64-bit words at these indices, in native order."""
         return self.u64.take(words).astype(np.uint64, copy=False)
 
+    def headers(self, starts: type_int64) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Types and sizes (in bytes) of the records at `starts`, by one look at each header."""
+        words = self.take(starts)
+        if self.order == "<":
+            return words & np.uint64(0xFFFFFFFF), words >> np.uint64(48)
+        return words >> np.uint64(32), words & np.uint64(0xFFFF)
+
     def take32(self, halves: type_int64) -> NDArray[np.uint32]:
         """The 32-bit words at these indices (counted in 32-bit words), in native order."""
         return self.u32.take(halves).astype(np.uint32, copy=False)
@@ -86,9 +93,9 @@ def walk(block: Block, first: int = 0) -> Walk:
     lane_starts = _guess_starts(block, first)
     found = _stitch(block, lane_starts, *_walk_lanes(block, lane_starts))
     # The lanes look at sizes only. Headers that need a closer look are rare, and so is the block that has them.
-    kinds = block.types(found.starts)
-    odd_sizes = block.u16[found.starts * 4 + 3] & 7
-    if odd_sizes.any() or not _is_record_type(kinds).all() or np.isin(kinds, _PAYLOAD_TYPES).any():
+    kinds, sizes = block.headers(found.starts)
+    with_payload = (kinds == _PAYLOAD_TYPES[0]) | (kinds == _PAYLOAD_TYPES[1])
+    if (sizes & np.uint64(7)).any() or not _is_record_type(kinds).all() or with_payload.any():
         return _walk_scalar(block, first, words)
     return found
 
@@ -115,7 +122,7 @@ def _is_plausible(block: Block, at: type_int64) -> NDArray[np.bool_]:
     return _is_record_type(block.types(at)) & (sizes >= 8) & (sizes & 7 == 0)
 
 
-def _is_record_type(kinds: NDArray[np.uint32]) -> NDArray[np.bool_]:
+def _is_record_type(kinds: NDArray[np.unsignedinteger]) -> NDArray[np.bool_]:
     # Types that newer kernels and tools may add are let pass: what is behind them can be read all the same.
     return ((kinds >= 1) & (kinds < abi.RECORD_TYPE_LIMIT)) | (
         (kinds >= abi.SIMPLEPERF_RECORDS.start) & (kinds < abi.SIMPLEPERF_RECORDS.stop)
@@ -198,8 +205,8 @@ def _walk_lanes(block: Block, starts: type_int64) -> tuple[NDArray[np.int64], ty
 
 def _stitch(block: Block, starts: type_int64, positions: NDArray[np.int64], ends: type_int64) -> Walk:
     limits = np.append(starts[1:], len(block.u64))
-    if (ends[:-1] == starts[1:]).all() and ends[-1] == limits[-1]:
-        return Walk(positions[positions >= 0], int(ends[-1]), False)
+    if (ends[:-1] == starts[1:]).all():
+        return Walk(positions[positions >= 0], int(ends[-1]), _is_damaged(block, int(ends[-1])))
     parts: list[type_int64] = []
     at = int(starts[0])
     for lane, limit in enumerate(limits.tolist()):
@@ -221,9 +228,12 @@ def _stitch(block: Block, starts: type_int64, positions: NDArray[np.int64], ends
         if at < limit:
             break
     starts = np.concatenate(parts) if parts else np.empty(0, np.int64)
-    # Where a lane stopped short, the plain walk says whether the record is impossible or merely cut off.
-    is_damaged = at < len(block.u64) and _walk_scalar(block, at, at + 1).is_damaged
-    return Walk(starts, at, is_damaged)
+    return Walk(starts, at, _is_damaged(block, at))
+
+
+def _is_damaged(block: Block, at: int) -> bool:
+    """Whether the record at which a walk stopped is impossible, and not merely cut off by the block's end."""
+    return at < len(block.u64) and _walk_scalar(block, at, at + 1).is_damaged
 
 
 def _walk_scalar(block: Block, first: int, limit: int, *, known: frozenset[int] = frozenset()) -> Walk:
