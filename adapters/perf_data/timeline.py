@@ -175,7 +175,8 @@ class Timeline:
         if rows["is_fork"][index]:
             self._fork(pid, parent_pid, tid, parent_tid, time)
             return
-        utid = self._thread(pid, tid, BEFORE)  # one that began while perf was still taking stock is known by its end only
+        # A task that began while perf was still taking stock is known by its end only.
+        utid = self._thread(pid, tid, BEFORE)
         self.threads.end[utid] = time
         if pid == tid:
             self.processes.end[self.threads.owner[utid]] = time

@@ -66,16 +66,15 @@ def _biases(decoded: Decoded) -> dict[tuple[int, str], set[int]]:
     """What turns a place in a module into an address, by pid and module."""
     pids = {row["upid"]: row["pid"] for row in decoded.rows("process")}
     parents = {row["upid"]: row["parent_upid"] for row in decoded.rows("process")}
-    own: dict[tuple[int, str], set[int]] = {}
+    own: dict[int, set[tuple[str, int]]] = {}
     for row in decoded.rows("mapping"):
-        own.setdefault((row["upid"], row["path"]), set()).add(row["start"] - row["file_offset"])
+        own.setdefault(row["upid"], set()).add((row["path"], row["start"] - row["file_offset"]))
     out: dict[tuple[int, str], set[int]] = {}
     for upid, pid in pids.items():
         ancestor = upid
         while ancestor is not None:
-            for (owner, path), values in own.items():
-                if owner == ancestor:
-                    out.setdefault((pid, path), set()).update(values)
+            for path, bias in own.get(ancestor, ()):
+                out.setdefault((pid, path), set()).add(bias)
             ancestor = parents[ancestor]
     return out
 
