@@ -104,16 +104,20 @@ def next_header(block: Block, first: int) -> int:
     """The first word at or after `first` where a chain of plausible headers begins; the block's end if none does."""
     words = len(block.u64)
     candidates = np.arange(first, words, dtype=np.int64)
-    good = candidates
-    for _ in range(_RESYNC_CHAIN):
-        inside = good < words
-        ok = np.ones(len(good), bool)
-        ok[inside] = _is_plausible(block, good[inside])
-        candidates, good = candidates[ok], good[ok]
-        inside = inside[ok]
-        good = good.copy()
-        good[inside] += block.sizes(good[inside])
-    # A chain that runs out of the block at once proves nothing.
+    at = candidates
+    is_proven = np.zeros(len(at), bool)
+    for hops in range(_RESYNC_CHAIN):
+        inside = at < words
+        ok = np.ones(len(at), bool)
+        ok[inside] = _is_plausible(block, at[inside])
+        # A chain that runs out of the block at once proves little, unless it meets the end exactly.
+        is_proven |= (at == words) | (~inside & (hops > 1))
+        candidates, at, is_proven, inside = candidates[ok], at[ok], is_proven[ok], inside[ok]
+        at[inside] += block.sizes(at[inside])
+    is_proven |= at <= words
+    proven = candidates[is_proven]
+    if len(proven):
+        return int(proven[0])
     return int(candidates[0]) if len(candidates) else words
 
 
