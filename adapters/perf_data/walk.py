@@ -106,15 +106,16 @@ def next_header(block: Block, first: int) -> int:
     candidates = np.arange(first, words, dtype=np.int64)
     at = candidates
     is_proven = np.zeros(len(at), bool)
+    inside = np.ones(len(at), bool)
     for hops in range(_RESYNC_CHAIN):
-        inside = at < words
+        was_inside, inside = inside, at < words
         ok = np.ones(len(at), bool)
         ok[inside] = _is_plausible(block, at[inside])
         # A chain that runs out of the block at once proves little, unless it meets the end exactly.
-        is_proven |= (at == words) | (~inside & (hops > 1))
+        is_proven |= (at == words) | (was_inside & ~inside & (hops > 1))
         candidates, at, is_proven, inside = candidates[ok], at[ok], is_proven[ok], inside[ok]
         at[inside] += block.sizes(at[inside])
-    is_proven |= at <= words
+    is_proven |= inside
     proven = candidates[is_proven]
     if len(proven):
         return int(proven[0])
