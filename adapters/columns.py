@@ -29,7 +29,8 @@ def ragged_indices(starts: type_int64, lengths: type_int64) -> type_int64:
     if not total:
         return np.empty(0, np.int64)
     ends = np.cumsum(lengths)
-    return np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
+    out: type_int64 = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
+    return out
 
 
 def gather_strings(data: NDArray[np.uint8], starts: type_int64, limits: type_int64) -> pa.StringArray:

@@ -154,6 +154,6 @@ def _decompressor(path: Path, compression: str) -> Iterator[IO[bytes]]:
         with open(path, "rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as out:
             yield cast("IO[bytes]", out)
         return
-    opener = {"gzip": gzip.open, "xz": lzma.open, "bzip2": bz2.open}[compression]
-    with opener(path, "rb") as out:
-        yield cast("IO[bytes]", out)
+    openers: dict[str, Callable[[Path], object]] = {"gzip": gzip.open, "xz": lzma.open, "bzip2": bz2.open}
+    with cast("IO[bytes]", openers[compression](path)) as out:
+        yield out

@@ -13,6 +13,8 @@ walk (`tree_enter`, `tree_leave`), so that whatever lies below a node is a range
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -135,7 +137,7 @@ def depth_first_ranks(parents: type_int32, depths: type_int32) -> tuple[type_int
     sizes = np.ones(count, np.int64)
     by_depth = np.argsort(depths, kind="stable")
     bounds = np.searchsorted(depths[by_depth], np.arange(int(depths.max()) + 2)) if count else np.zeros(1, np.int64)
-    levels = [by_depth[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    levels = [by_depth[a:b] for a, b in itertools.pairwise(bounds.tolist())]
     for nodes in reversed(levels[1:]):
         np.add.at(sizes, parents[nodes], sizes[nodes])
     enter = np.zeros(count, np.int64)

@@ -103,8 +103,8 @@ class FunctionWeights:
         distinct, first, inverse = np.unique(combined, return_index=True, return_inverse=True)
         numbers = np.empty(len(distinct), np.int64)
         for index, row in enumerate(first.tolist()):
-            function: Function = tuple(part[code[row]] for part, code in zip(names, codes, strict=True))  # type: ignore[assignment]
-            numbers[index] = self._functions.setdefault(function, len(self._functions))
+            name, module, kind = (part[code[row]] for part, code in zip(names, codes, strict=True))
+            numbers[index] = self._functions.setdefault((name, module, kind), len(self._functions))
         self._frames.append((data.column("frame_id").to_numpy(), numbers[inverse]))
 
     def _nodes(self) -> dict[str, type_int64]:
@@ -142,8 +142,9 @@ class FunctionWeights:
         result = {name: values[used] for name, values in out.items()}
         result |= {"function": used, "metric_id": np.full(len(used), metric)}
         if tally.bare_samples:
-            bare = {"self": tally.bare_value, "total": tally.bare_value, "self_samples": tally.bare_samples,
-                    "total_samples": tally.bare_samples, "frame_samples": 0, "function": count, "metric_id": metric}  # fmt: skip
+            value, number = tally.bare_value, tally.bare_samples
+            bare = {"self": value, "total": value, "self_samples": number, "total_samples": number}
+            bare |= {"frame_samples": 0, "function": count, "metric_id": metric}
             result = {name: np.append(values, bare[name]) for name, values in result.items()}
         return result
 

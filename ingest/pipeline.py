@@ -23,7 +23,7 @@ from perfkit.ingest.digest import Digest
 from perfkit.ingest.memory import keep_freed_memory
 from perfkit.ingest.naming import name_frames
 from perfkit.ingest.store import CaptureStamp, Store
-from perfkit.ingest.symbols.symboliser import SymbolOptions, Symboliser
+from perfkit.ingest.symbols.symboliser import Symboliser, SymbolOptions
 from perfkit.schema.database import fetch_one
 from perfkit.schema.errors import FormatError, PerfkitError, SourceError
 

@@ -41,7 +41,7 @@ class PerfData:
             "event.perf_*",
             "clock_snapshot",
             "record_count",
-        ),  # fmt: skip
+        ),
         clock="the one given to `perf record -k`, else the kernel's sched_clock (`perf`)",
         specification=(
             "https://git.kernel.org/pub/scm/linux/kernel/git/torvalds/linux.git/tree/tools/perf/Documentation/"

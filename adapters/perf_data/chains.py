@@ -146,9 +146,10 @@ class ChainTable:
         frames = self._frames.to_batch()
         return [frames, self._tree.to_batch(None)]
 
-    def _is_bare(self, samples: Samples, starts: type_int64, lengths: type_int64) -> NDArray[np.bool_]:
+    @staticmethod
+    def _is_bare(samples: Samples, starts: type_int64, lengths: type_int64) -> NDArray[np.bool_]:
         """Samples whose chain holds no address, only context markers or nothing: their ip is all there is."""
-        bare = lengths == 0
+        bare: NDArray[np.bool_] = lengths == 0
         short = np.flatnonzero((lengths > 0) & (lengths <= 2))
         if len(short):
             first = samples.block.take(starts[short])
@@ -307,9 +308,7 @@ class _FrameTable:
             is_caller=np.concatenate(self._is_caller),
         )
 
-    def _locate(
-        self, ips: type_uint64, spaces: type_int32, modes: NDArray[np.uint8]
-    ) -> tuple[type_int32, type_uint64]:
+    def _locate(self, ips: type_uint64, spaces: type_int32, modes: NDArray[np.uint8]) -> tuple[type_int32, type_uint64]:
         """Module (-1 for none) and place in it of addresses."""
         module = np.full(len(ips), -1, np.int32)
         place = ips.copy()

@@ -87,7 +87,7 @@ def read_feature(facts: Facts, bit: int, data: bytes, order: str, issues: IssueL
         issues.add("bad_feature_section", "warning", f"feature {bit} is cut short: {error}", subject=str(bit))
 
 
-def _read(facts: Facts, bit: int, reader: _Reader) -> None:
+def _read(facts: Facts, bit: int, reader: _Reader) -> None:  # noqa: C901, PLR0912 - a flat dispatch
     match bit:
         case abi.FEATURE_HOSTNAME:
             facts.hostname = reader.string()
@@ -167,9 +167,9 @@ def _read_simpleperf_meta(facts: Facts, data: bytes) -> None:
 
 
 def tracepoint_names(tracing_data: bytes, order: str) -> dict[int, str]:
-    """Names (`system:event`) of tracepoints by id, from the event formats that the capture carries.
+    r"""Names (`system:event`) of tracepoints by id, from the event formats that the capture carries.
 
-        "\\x17\\x08\\x44tracing", version, endian u8, long size u8, page size u32
+        "\x17\x08\x44tracing", version, endian u8, long size u8, page size u32
         "header_page", u64 size, text; "header_event", u64 size, text
         u32 count of ftrace formats: u64 size, text
         u32 count of systems: name, u32 count of formats: u64 size, text

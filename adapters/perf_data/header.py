@@ -73,8 +73,13 @@ def _read_file_header(path: Path, stream: BinaryIO, head: bytes, order: str, siz
     finished = True
     if data_size == 0:
         # `perf record` fills the size in when it ends; it was killed before that.
-        issues.add("unfinished_recording", "warning", "expected the size of the data, found 0: the recording was "
-                   "cut short; records are read up to the end of the file, feature sections are missing", offset=40)  # fmt: skip
+        issues.add(
+            "unfinished_recording",
+            "warning",
+            "expected the size of the data, found 0: the recording was cut short; records are read up to the end of "
+            "the file, feature sections are missing",
+            offset=40,
+        )
         data_end, finished = size, False
     elif data_end > size:
         issues.add("truncated_file", "error", f"expected {data_size} bytes of data, found {size - data_at}; what "

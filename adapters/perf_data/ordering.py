@@ -11,11 +11,12 @@ round n-1 may go (tools/perf/util/ordered-events.c, the comment at OE_FLUSH__ROU
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Columns = dict[str, NDArray[np.generic]]
+Columns = dict[str, NDArray[Any]]
 
 FLUSH_ROWS = 1 << 18
 """Rows to gather before they are handed on: large enough that work per hand-over does not count."""

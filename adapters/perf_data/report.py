@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -155,7 +156,8 @@ def _tasks(capture: Capture, samples: SamplePass) -> Iterator[Batch]:
 
 
 def _is_main(threads: Lives) -> NDArray[np.bool_]:
-    return _ints(threads.pid) == _ints(threads.tid)
+    is_main: NDArray[np.bool_] = _ints(threads.pid) == _ints(threads.tid)
+    return is_main
 
 
 def _cgroup_paths(capture: Capture, samples: SamplePass) -> dict[int, str]:
@@ -236,8 +238,8 @@ def _report_losses(capture: Capture, issues: IssueLog) -> None:
                        offset=side_band.first_offset.get(kind), count=count, subject=str(kind))  # fmt: skip
 
 
-def _total(values: NDArray[np.generic]) -> int:
-    return min(sum(values.tolist()), 2**63 - 1)
+def _total(values: NDArray[Any]) -> int:
+    return min(sum(int(value) for value in values.tolist()), 2**63 - 1)
 
 
 def _ints(values: object) -> NDArray[np.int32]:
@@ -249,10 +251,10 @@ def _times(values: object) -> pa.Array:
     return pa.array(times, pa.int64(), mask=(times == BEFORE) | (times == 0))
 
 
-def _nullable(values: NDArray[np.generic]) -> pa.Array:
+def _nullable(values: NDArray[Any]) -> pa.Array:
     numbers = values.astype(np.int32)
     return pa.array(numbers, pa.int32(), mask=numbers < 0)
 
 
-def _plain(values: NDArray[np.generic]) -> pa.Array:
+def _plain(values: NDArray[Any]) -> pa.Array:
     return pa.array(values.tolist(), pa.string()) if values.dtype == object else pa.array(values)

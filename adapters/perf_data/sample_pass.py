@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -306,11 +307,11 @@ def _id_word(attrs: list[EventAttr]) -> int | None:
     return 1 + sum(bool(kind & bit) for bit in before)
 
 
-def _nullable(values: NDArray[np.generic]) -> pa.Array:
+def _nullable(values: NDArray[Any]) -> pa.Array:
     return pa.array(values, pa.int32(), mask=values < 0)
 
 
-def _or_null(times: NDArray[np.generic], has_time: bool) -> pa.Array:
+def _or_null(times: NDArray[Any], has_time: bool) -> pa.Array:
     return pa.array(times, pa.int64()) if has_time else pa.nulls(len(times), pa.int64())
 
 

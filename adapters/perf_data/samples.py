@@ -86,7 +86,9 @@ class Samples:
         return len(self.starts)
 
 
-def decode_samples(block: Block, starts: type_int64, attr: EventAttr, attr_index: type_int32) -> Samples:
+def decode_samples(  # noqa: C901, PLR0912 - one step a field
+    block: Block, starts: type_int64, attr: EventAttr, attr_index: type_int32
+) -> Samples:
     """Decode the SAMPLE records at `starts`, which all have the layout of `attr`."""
     cursor = _Cursor(block, starts)
     out = Samples(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from perfkit.adapters.perf_data.stream import Records
 from perfkit.adapters.perf_data.walk import Block
 
 type_int64 = NDArray[np.int64]
-Columns = dict[str, NDArray[np.generic]]
+Columns = dict[str, NDArray[Any]]
 
 _TRAILER = (
     (abi.SAMPLE_TID, "trailer_tid"),
@@ -114,9 +115,8 @@ def _count(kinds: NDArray[np.uint32]) -> list[tuple[int, int]]:
     if not len(kinds) or kinds.max() >= 1 << 16:
         present, counts = np.unique(kinds, return_counts=True)
         return list(zip(present.tolist(), counts.tolist(), strict=True))
-    counts = np.bincount(kinds)
-    present = np.flatnonzero(counts)
-    return list(zip(present.tolist(), counts[present].tolist(), strict=True))
+    by_kind = np.bincount(kinds)
+    return [(kind, int(by_kind[kind])) for kind in np.flatnonzero(by_kind).tolist()]
 
 
 def _pid_tid(block: Block, starts: type_int64) -> Columns:
@@ -195,7 +195,7 @@ def _decode_throttle(block: Block, starts: type_int64, _trailer: int) -> Columns
     }
 
 
-def _decode_switch(block: Block, starts: type_int64, _trailer: int) -> Columns:
+def _decode_switch(_block: Block, starts: type_int64, _trailer: int) -> Columns:
     none = np.full(len(starts), -1, np.int32)
     return {"other_pid": none, "other_tid": none}
 

@@ -215,12 +215,12 @@ def _odd_records(
     while True:
         if at + 8 > len(memory):
             return found, at, 0 if is_last else 8
-        kind, _, size = struct.unpack_from(f"{order}IHH", memory, at)
+        kind, _, size = struct.unpack_from(f"{order}IHH", memory.data, at)
         if not 64 <= kind < abi.RECORD_TYPE_LIMIT or size < 8:
             return found, at, 0
         total = size
         if kind == _TRACING_DATA and size >= 12 and at + 12 <= len(memory):
-            (payload,) = struct.unpack_from(f"{order}I", memory, at + 8)
+            (payload,) = struct.unpack_from(f"{order}I", memory.data, at + 8)
             total = min(size + (payload + 7 & ~7), _MAX_TRACING_BYTES)
         end = at + total
         if end + 8 > len(memory) and not is_last:
@@ -229,7 +229,7 @@ def _odd_records(
             # Cut off by the end of the file, if it is one of the types that come in odd sizes.
             return found, at, total if kind in _ODD_TYPES else 0
         if end + 8 <= len(memory):
-            next_kind, _, next_size = struct.unpack_from(f"{order}IHH", memory, end)
+            next_kind, _, next_size = struct.unpack_from(f"{order}IHH", memory.data, end)
             if not 1 <= next_kind < abi.RECORD_TYPE_LIMIT or next_size < 8:
                 return found, at, 0
         alone = np.zeros(total + 7 & ~7, np.uint8)
@@ -271,18 +271,24 @@ class _Payloads:
 
     def next(self) -> bytes:
         """The next piece; empty at the end of the file."""
+        self.aside += self.pass_records()
+        if not self._queue:
+            return b""
+        item = self._queue.popleft()
+        assert not isinstance(item, Records)
+        self.offset, payload = item
+        return payload
+
+    def pass_records(self) -> Iterator[Records]:
+        """The records in front of the next piece."""
         while True:
-            while not self._queue:
-                records = next(self._outer, None)
-                if records is None:
-                    return b""
-                self._take(records)
-            item = self._queue.popleft()
-            if isinstance(item, Records):
-                self.aside.append(item)
-                continue
-            self.offset, payload = item
-            return payload
+            while self._queue and isinstance(item := self._queue[0], Records):
+                self._queue.popleft()
+                yield item
+            records = None if self._queue else next(self._outer, None)
+            if records is None:
+                return
+            self._take(records)
 
     def _take(self, records: Records) -> None:
         block, starts = records.block, records.starts
@@ -382,6 +388,8 @@ class _ZstdFeed:
 
 def _unpack(outer: Iterator[Records], order: str, issues: IssueLog) -> Iterator[Records]:
     payloads = _Payloads(outer)
+    # In a pipe these say what the events are: nothing behind them can be read without.
+    yield from payloads.pass_records()
     for records in _read_blocks(_ZstdFeed(payloads, issues), order, issues):
         yield records
         yield from _taken(payloads)

@@ -14,6 +14,7 @@ on from the true position until it meets the lane's path. The result is therefor
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,11 +124,12 @@ def next_header(block: Block, first: int) -> int:
 
 
 def _is_plausible(block: Block, at: type_int64) -> NDArray[np.bool_]:
-    sizes = block.u16[at * 4 + 3]
-    return _is_record_type(block.types(at)) & (sizes >= 8) & (sizes & 7 == 0)
+    kinds, sizes = block.headers(at)
+    plausible: NDArray[np.bool_] = _is_record_type(kinds) & (sizes >= 8) & (sizes & np.uint64(7) == 0)
+    return plausible
 
 
-def _is_record_type(kinds: NDArray[np.unsignedinteger]) -> NDArray[np.bool_]:
+def _is_record_type(kinds: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.bool_]:
     # Types that newer kernels and tools may add are let pass: what is behind them can be read all the same.
     return ((kinds >= 1) & (kinds < abi.RECORD_TYPE_LIMIT)) | (
         (kinds >= abi.SIMPLEPERF_RECORDS.start) & (kinds < abi.SIMPLEPERF_RECORDS.stop)
