@@ -297,7 +297,9 @@ class _Payloads:
         begin = 0
         for index in packed.tolist():
             self._set_aside(records, begin, index)
-            self._queue.append(_payload(records, int(starts[index]), int(kinds[index])))
+            piece = _payload(records, int(starts[index]), int(kinds[index]))
+            if piece[1]:  # an empty one would look like the end
+                self._queue.append(piece)
             begin = index + 1
         self._set_aside(records, begin, len(starts))
         # Of the compressed records only the headers are handed on, so that they are counted.
