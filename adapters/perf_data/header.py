@@ -67,7 +67,7 @@ def read_header(path: Path, issues: IssueLog) -> Header:
 
 def _read_file_header(path: Path, stream: BinaryIO, head: bytes, order: str, size: int, issues: IssueLog) -> Header:
     attr_size, attrs_at, attrs_size, data_at, data_size = struct.unpack_from(order + "5Q", head, 16)
-    if data_at >= size or data_at < PIPE_HEADER_SIZE:
+    if data_at > size or data_at < PIPE_HEADER_SIZE:
         raise FormatError(path, 40, f"a data section inside the file of {size} bytes", f"its offset is {data_at}")
     data_end = data_at + data_size
     finished = True
