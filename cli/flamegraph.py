@@ -68,7 +68,10 @@ def flamegraph(
     ] = False,
     database: DatabaseOption = None,
 ) -> None:
-    """Draw the stacks of a capture as a flame graph: one self-contained HTML or SVG file, or folded lines."""
+    """Draw the stacks of a capture as a flame graph.
+
+    It is one self-contained HTML or SVG file, or folded lines.
+    """
     from perfkit.query.captures import resolve_captures
     from perfkit.query.flamegraph.profile import load_profile
     from perfkit.query.flamegraph.render import RENDERERS

@@ -23,7 +23,7 @@ EPILOG = examples(
     "perfkit ingest perf.data",
     "perfkit ingest traces/ --label build=42 --label branch=main",
     "perf record -g -o - -- ./app | perfkit ingest - --name app",
-    "perfkit ingest perf.data --symfs /mnt/target --json",
+    "perfkit ingest perf.data --symfs sysroot/ --json",
 )
 _BAR_AFTER_SECONDS = 1.0
 
@@ -45,10 +45,11 @@ def ingest(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Captures read at once [default: all cores].")] = 0,
     json: JsonOption = False,
 ) -> None:
-    """Read captures of any known format into the database, each whole or not at all.
+    """Read captures of any known format into the database.
 
-    Formats are told by content, not by name. Content that is in the database already is recognised and not added
-    again. What could not be read is counted; `perfkit captures @latest` shows the counts.
+    Formats are told by content, not by name. A capture is added whole or not at all, and content that is in the
+    database already is recognised and not added again. What could not be read is counted; `perfkit captures @latest`
+    shows the counts.
     """
     from perfkit.ingest.find import find_captures
     from perfkit.ingest.pipeline import IngestOptions

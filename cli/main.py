@@ -74,13 +74,25 @@ def main() -> None:
         if error.hint:
             print(f"  {error.hint}", file=sys.stderr)
         sys.exit(EXIT_FAILED)
-    except KeyboardInterrupt:
-        print("perfkit: interrupted.", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader (head, less) has gone; the interpreter must not complain when it flushes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except SystemExit as ended:
+        # Typer turns both into exit code 1, which here is a verdict.
+        cause = _first_cause(ended)
+        if isinstance(cause, BrokenPipeError):
+            # The reader (head, less) has gone; the interpreter must not complain when it flushes stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # type: ignore[union-attr]
+            sys.exit(0)
+        if isinstance(cause, KeyboardInterrupt):
+            print("perfkit: interrupted.", file=sys.stderr)
+            sys.exit(EXIT_INTERRUPTED)
+        raise
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__context__ is not None:
+        error = error.__context__
+        if isinstance(error, BrokenPipeError | KeyboardInterrupt):
+            break
+    return error
 
 
 if __name__ == "__main__":

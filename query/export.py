@@ -1,8 +1,7 @@
 """Writes an answer to a file or stream in the formats that other programs read; no format holds it all in memory.
 
-DuckDB itself writes CSV, JSON and Parquet, in constant memory and without a Python object a row. To a stream that is
-no plain file it writes through a pipe. In CSV a null is an empty field and an empty string is `""`; in JSON a null,
-and also a number that is not finite, is `null`.
+DuckDB itself writes CSV, JSON and Parquet, in constant memory and without a Python object a row. In CSV a null is an
+empty field and an empty string is `""`; in JSON a null, and also a number that is not finite, is `null`.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 import duckdb
 
-from perfkit.query.run import Question, ask, explained
+from perfkit.query.run import Question, ask, explained, interruptible
 from perfkit.schema.errors import QueryError
 from perfkit.schema.names import quote
 
@@ -115,15 +114,45 @@ def write_stream(connection: duckdb.DuckDBPyConnection, question: Question, targ
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, question: Question, target: Format, stream: BinaryIO) -> None:
+    """DuckDB writes to paths only, and opening /dev/stdout anew would cut off what a redirected file already holds:
+    so it writes into a pipe, in a thread of its own, which leaves this one free to be interrupted.
+    """
     sql = _finite(connection, question) if "json" in target.name else question.sql
-    with _pipe_into(stream) as path:
-        statement = f"COPY (\n{sql}\n) TO '{path}' ({_COPY_OPTIONS[target.name]})"
+    reader, writer = os.pipe()
+    statement = f"COPY (\n{sql}\n) TO '/dev/fd/{writer}' ({_COPY_OPTIONS[target.name]})"
+    refusals: list[Exception] = []
+
+    def work() -> None:
         try:
             connection.execute(statement, dict(question.parameters)).fetchall()
-        except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
-            # Asked by itself it fails in the same way, and the message shows the user's own text.
-            ask(connection, question)
-            raise QueryError(f"this statement has no rows that {target.name} could hold.") from error
+        except Exception as error:  # noqa: BLE001 (raised again by the thread that waits for this one)
+            refusals.append(error)
+        finally:
+            os.close(writer)
+
+    worker = threading.Thread(target=work, name="perfkit-export")
+    worker.start()
+    try:
+        with os.fdopen(reader, "rb") as source:
+            shutil.copyfileobj(source, stream, 1 << 16)
+        stream.flush()
+    except BaseException:
+        connection.interrupt()
+        raise
+    finally:
+        worker.join()
+    for refusal in refusals:
+        _refuse(connection, question, target, refusal)
+
+
+def _refuse(connection: duckdb.DuckDBPyConnection, question: Question, target: Format, refusal: Exception) -> NoReturn:
+    if isinstance(refusal, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
+        # Asked by itself it fails in the same way, and the message shows the user's own text.
+        ask(connection, question)
+        raise QueryError(f"this statement has no rows that {target.name} could hold.") from refusal
+    with explained():
+        raise refusal
+    raise AssertionError
 
 
 def _finite(connection: duckdb.DuckDBPyConnection, question: Question) -> str:
@@ -136,49 +165,17 @@ def _finite(connection: duckdb.DuckDBPyConnection, question: Question) -> str:
     return f"SELECT * REPLACE ({replaced}) FROM (\n{question.sql}\n)"
 
 
-@contextlib.contextmanager
-def _pipe_into(stream: BinaryIO) -> Iterator[str]:
-    """A path whose content goes to `stream`. DuckDB writes to paths only, and opening /dev/stdout anew would cut off
-    what a redirected file already holds.
-    """
-    reader, writer = os.pipe()
-    failure: list[OSError] = []
-
-    def pump() -> None:
-        # Closing the reader makes DuckDB's next write fail, so that it stops when there is nobody to write for.
-        with os.fdopen(reader, "rb") as source:
-            try:
-                shutil.copyfileobj(source, stream, 1 << 16)
-                stream.flush()
-            except OSError as error:
-                failure.append(error)
-
-    thread = threading.Thread(target=pump, name="perfkit-export")
-    thread.start()
-    refused: duckdb.Error | None = None
-    try:
-        yield f"/dev/fd/{writer}"
-    except duckdb.Error as error:
-        refused = error
-    finally:
-        os.close(writer)
-        thread.join()
-    if failure:
-        raise failure[0]
-    if refused is not None:
-        with explained():
-            raise refused
-
-
 def _write_arrow(connection: duckdb.DuckDBPyConnection, question: Question, stream: BinaryIO) -> None:
     import pyarrow as pa
 
+    def read() -> pa.RecordBatchReader:
+        return connection.sql(question.sql, params=dict(question.parameters) or None).to_arrow_reader(BATCH_ROWS)
+
     with explained():
-        relation = connection.sql(question.sql, params=dict(question.parameters) or None)
-        reader = relation.to_arrow_reader(BATCH_ROWS)
-    with pa.ipc.new_stream(stream, reader.schema) as writer, explained():
-        for batch in reader:
-            writer.write_batch(batch)
+        reader = interruptible(connection, read)
+        with pa.ipc.new_stream(stream, reader.schema) as writer:
+            while (batch := interruptible(connection, lambda: next(reader, None))) is not None:
+                writer.write_batch(batch)
 
 
 def _write_markdown(connection: duckdb.DuckDBPyConnection, question: Question, stream: BinaryIO) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
 from perfkit.schema.errors import QueryError
 
 FETCH_ROWS = 10_000
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,7 @@ def prepare(connection: duckdb.DuckDBPyConnection, text: str, parameters: Mappin
         for statement in parsed
     ]
     for question in questions[:-1]:
-        with explained():
-            connection.execute(question.sql, dict(question.parameters)).fetchall()
+        list(ask(connection, question).rows)
     return questions[-1]
 
 
@@ -83,18 +84,47 @@ def ask(connection: duckdb.DuckDBPyConnection, question: Question) -> Answer:
         QueryError: DuckDB refuses it; also while rows are fetched.
     """
     with explained():
-        result = connection.execute(question.sql, dict(question.parameters))
+        result = interruptible(connection, lambda: connection.execute(question.sql, dict(question.parameters)))
         description = result.description or []
 
     def rows() -> Iterator[tuple[Any, ...]]:
         while True:
             with explained():
-                block = result.fetchmany(FETCH_ROWS)
+                block = interruptible(connection, lambda: result.fetchmany(FETCH_ROWS))
             if not block:
                 return
             yield from block
 
     return Answer([str(column[0]) for column in description], [str(column[1]) for column in description], rows())
+
+
+def interruptible(connection: duckdb.DuckDBPyConnection, work: Callable[[], Result]) -> Result:
+    """What `work` returns or raises. It runs in a thread of its own: DuckDB's client does not always notice Ctrl-C
+    while it works in the main thread.
+    """
+    results: list[Result] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except Exception as error:  # noqa: BLE001 (raised again by the thread that waits for this one)
+            errors.append(error)
+        finally:
+            done.set()
+
+    # Not join(): a join that was interrupted takes the thread for finished (CPython 3.11).
+    done = threading.Event()
+    threading.Thread(target=run, name="perfkit-query").start()
+    try:
+        done.wait()
+    except BaseException:
+        connection.interrupt()
+        done.wait()
+        raise
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 class explained:  # noqa: N801 (a context manager, read as a word of the sentence)
@@ -104,7 +134,10 @@ class explained:  # noqa: N801 (a context manager, read as a word of the sentenc
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, duckdb.InterruptException):
+        # Ctrl-C during a query comes as a bare RuntimeError from DuckDB's Python client.
+        if isinstance(error, duckdb.InterruptException) or (
+            type(error) is RuntimeError and "interrupted" in str(error)
+        ):
             raise KeyboardInterrupt from error
         if isinstance(error, duckdb.Error):
             raise explain(error) from error
@@ -138,10 +171,11 @@ def _hint(error: duckdb.Error, message: str) -> str:
 
 def _bare(statement: str) -> str:
     """The statement without closing semicolons and what follows them, so that it can stand in parentheses."""
-    end = len(statement)
+    text = statement.encode()  # DuckDB's offsets count bytes
+    end = len(text)
     for offset, kind in reversed(duckdb.tokenize(statement)):
-        if statement[offset] == ";":
+        if text[offset : offset + 1] == b";":
             end = offset
         elif kind != duckdb.token_type.comment:
             break
-    return statement[:end].strip()
+    return text[:end].decode().strip()
