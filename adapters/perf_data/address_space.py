@@ -82,20 +82,22 @@ class AddressSpaces:
         start, end, offset, path, build_id = mapped
         if end <= start:
             return
-        if path.startswith(_ANONYMOUS) or path.startswith(_NO_FILE):
-            if not executable:
-                return
+        region: _Region | None = None
+        if not path.startswith((*_ANONYMOUS, *_NO_FILE)):
+            region = _Region(start, end, offset - start & 2**64 - 1, self.module_id(Module(path, build_id, False)))
+        elif executable:
             # Code made at run time; its names come from a map file, by absolute address (perf: map__new).
             region = _Region(start, end, 0, self.module_id(Module(f"/tmp/perf-{pid}.map", None, True)))  # noqa: S108
-        else:
-            region = _Region(start, end, offset - start & 2**64 - 1, self.module_id(Module(path, build_id, False)))
         regions = self._regions[self._current(upid)]
-        overlapping = _overlapping(regions, start, end)
-        changed = [old for old in overlapping if (old.delta, old.module) != (region.delta, region.module)]
+        meaning = None if region is None else (region.delta, region.module)
+        changed = any((old.delta, old.module) != meaning for old in _overlapping(regions, start, end))
         if changed and time > 0:
             regions = list(regions)
             self.of_process[upid].append((time, self._new_space(regions)))
-        _insert(regions, region)
+        if region is not None:
+            _insert(regions, region)
+        elif changed:
+            _cut(regions, start, end)
 
     def map_kernel(self, start: int, length: int, path: str, build_id: str | None, *, is_guest: bool) -> None:
         """Note the kernel itself or a kernel module. The kernel's own mapping names everything no module claims."""
@@ -173,12 +175,17 @@ def _overlapping(regions: list[_Region], start: int, end: int) -> list[_Region]:
 
 def _insert(regions: list[_Region], region: _Region) -> None:
     """Put a region in, cutting away what it covers (as maps__fixup_overlappings does)."""
-    for old in _overlapping(regions, region.start, region.end):
+    _cut(regions, region.start, region.end)
+    regions.insert(bisect_left(regions, region), region)
+
+
+def _cut(regions: list[_Region], start: int, end: int) -> None:
+    """Leave nothing between two addresses."""
+    for old in _overlapping(regions, start, end):
         at = bisect_left(regions, old)
         pieces = []
-        if old.start < region.start:
-            pieces.append(old._replace(end=region.start))
-        if old.end > region.end:
-            pieces.append(old._replace(start=region.end))
+        if old.start < start:
+            pieces.append(old._replace(end=start))
+        if old.end > end:
+            pieces.append(old._replace(start=end))
         regions[at : at + 1] = pieces
-    regions.insert(bisect_left(regions, region), region)
