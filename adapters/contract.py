@@ -131,8 +131,8 @@ def batch(table: str, /, **columns: object) -> Batch:
     arrays: list[pa.Array] = []
     for column in declared:
         values = columns.pop(column.name, None)
-        fields.append(column.arrow())
         arrays.append(pa.nulls(length, column.type) if values is None else _array(values, column.type))
+        fields.append(column.arrow().with_type(arrays[-1].type))
     if columns and not is_event_table(table):
         raise KeyError(f"{table} has no column {sorted(columns)}")
     for name, values in columns.items():
@@ -146,4 +146,6 @@ def _array(values: object, kind: pa.DataType | None) -> pa.Array:
         values = values.combine_chunks()
     if not isinstance(values, pa.Array):
         return pa.array(values, type=kind)
-    return values if kind is None or values.type == kind else values.cast(kind)
+    if kind is None or values.type == kind or (pa.types.is_dictionary(values.type) and kind == pa.string()):
+        return values
+    return values.cast(kind)

@@ -51,11 +51,10 @@ def _kernel_identity(mappings: pa.RecordBatch) -> KernelIdentity | None:
 def function_numbers(frames: pa.RecordBatch) -> type_int64:
     """A number for each frame's function, the same where `(function, module)` agree; int64 [frames], by frame_id."""
     function, module = (
-        frames.column(name).dictionary_encode(null_encoding="encode").indices.to_numpy(zero_copy_only=False)
-        for name in ("function", "module")
+        frames.column(name).dictionary_encode().indices.fill_null(-1).to_numpy() for name in ("function", "module")
     )
     out = np.empty(len(function), np.int64)
-    out[frames.column("frame_id").to_numpy()] = function.astype(np.int64) << 32 | module
+    out[frames.column("frame_id").to_numpy()] = function.astype(np.int64) << 32 | module.astype(np.int64) + 1
     return out
 
 

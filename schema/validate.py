@@ -28,9 +28,14 @@ def _check_columns(table: str, data: pa.RecordBatch, columns: tuple, *, exact: b
         raise SchemaError(f"table {table}: expected the columns {expected}, found {data.schema.names}.")
     for index, column in enumerate(columns):
         array = data.column(index)
-        if array.type != column.type:
+        if array.type != column.type and not _is_encoded(array.type, column.type):
             raise SchemaError(f"table {table}: column {column.name}: expected {column.type}, found {array.type}.")
         if column.required and array.null_count:
             raise SchemaError(f"table {table}: column {column.name} must not be null, found {array.null_count} nulls.")
     if not exact and len(set(data.schema.names)) != data.num_columns:
         raise SchemaError(f"table {table}: a column name occurs twice in {data.schema.names}.")
+
+
+def _is_encoded(found: pa.DataType, declared: pa.DataType) -> bool:
+    """Text may come dictionary-encoded: a name that many rows share is then handed on once."""
+    return bool(pa.types.is_dictionary(found) and found.value_type == declared == pa.string())

@@ -16,6 +16,7 @@ modules, and put into the tree, in batches.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -290,20 +291,17 @@ class _FrameTable:
         module = np.concatenate(self._module)
         modes = np.concatenate(self._mode)
         modules = self._spaces.modules
-        names = pa.array([entry.name for entry in modules], pa.string())
-        build_ids = pa.array([entry.build_id for entry in modules], pa.string())
         is_jit = np.array([entry.is_jit for entry in modules], bool)
-        kinds = np.array(abi.CPUMODE_KINDS, object)[modes]
+        has_build_id = np.array([entry.build_id is not None for entry in modules], bool)
         mapped = module >= 0
-        kinds[mapped & is_jit[module] & (kinds == "user")] = "jit"
-        taken = pa.array(np.where(mapped, module, 0), mask=~mapped)
+        kinds = np.where(mapped & is_jit[module] & (modes == abi.CPUMODE_USER), len(abi.CPUMODE_KINDS), modes)
         return batch(
             "frame",
             frame_id=np.arange(len(module), dtype=np.int32),
-            module=names.take(taken),
-            build_id=build_ids.take(taken),
+            module=_encode(module, mapped, [entry.name for entry in modules]),
+            build_id=_encode(module, mapped & has_build_id[module], [entry.build_id or "" for entry in modules]),
             address=np.concatenate(self._address),
-            kind=kinds,
+            kind=_encode(kinds, np.ones(len(kinds), bool), [*abi.CPUMODE_KINDS, "jit"]),
             inlined=np.zeros(len(module), bool),
             is_caller=np.concatenate(self._is_caller),
         )
@@ -321,3 +319,11 @@ class _FrameTable:
         for part in np.split(rows, np.flatnonzero(np.diff(spaces[rows])) + 1) if len(rows) else ():
             module[part], place[part] = self._spaces.resolve(int(spaces[part[0]]), ips[part])
         return module, place
+
+
+def _encode(numbers: NDArray[np.integer[Any]], valid: NDArray[np.bool_], names: list[str]) -> pa.DictionaryArray:
+    """`names[number]` of each number, null where not valid, without writing a name twice."""
+    distinct: dict[str, int] = {}
+    index = np.array([distinct.setdefault(name, len(distinct)) for name in names], np.int32)
+    indices = pa.array(index[np.where(valid, numbers, 0)], mask=~valid)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(list(distinct), pa.string()))

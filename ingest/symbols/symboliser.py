@@ -129,16 +129,27 @@ class _Names:
     def fill(self, frames: pa.RecordBatch, todo: NDArray[np.int64]) -> pa.RecordBatch:
         """The frames with the names in."""
         readable = demangle(self._mangled)
-        functions = pa.array([readable.get(name, name) for name in self._names], pa.string())
-        linked = pa.array([name if name in readable else None for name in self._names], pa.string())
-        rows = pa.array(self._index, mask=self._index < 0)
+        functions = [readable.get(name, name) for name in self._names]
+        linked = [name if name in readable else None for name in self._names]
         is_todo = np.zeros(frames.num_rows, bool)
         is_todo[todo] = True
-        columns = dict(zip(frames.schema.names, frames.columns, strict=True))
         for name, values in (("function", functions), ("system_name", linked)):
-            filled = values.take(rows)
-            columns[name] = filled if is_todo.all() else pc.if_else(pa.array(is_todo), filled, columns[name])
-        return pa.RecordBatch.from_arrays(list(columns.values()), schema=frames.schema)
+            at = frames.schema.get_field_index(name)
+            filled = _encode(self._index, values)
+            if not is_todo.all():
+                filled = pc.if_else(pa.array(is_todo), filled.dictionary_decode(), frames.column(at))
+            frames = frames.set_column(at, frames.schema.field(at).with_type(filled.type), filled)
+        return frames
+
+
+def _encode(index: NDArray[np.int64], values: list[str | None]) -> pa.DictionaryArray:
+    """`values[i]` of each row's index `i`, null where it is negative, each name kept once."""
+    distinct: dict[str, int] = {}
+    numbers = np.array(
+        [-1 if value is None else distinct.setdefault(value, len(distinct)) for value in values] + [-1], np.int32
+    )
+    rows = numbers[index]
+    return pa.DictionaryArray.from_arrays(pa.array(rows, mask=rows < 0), pa.array(list(distinct), pa.string()))
 
 
 def _placeholder(module: str | None) -> str:
