@@ -48,8 +48,7 @@ def test_the_wheel_built_from_the_tree_holds_everything(tmp_path: Path) -> None:
 
 
 def test_the_wheel_built_from_the_sdist_holds_everything(sdist: Path, tmp_path: Path) -> None:
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-xf", sdist, "-C", tmp_path], check=True)  # Python 3.11.2 has no filters, 3.14 wants one
     (unpacked,) = tmp_path.iterdir()
     wheel = build(unpacked, tmp_path / "wheel", "--wheel")
     assert contents(wheel) == expected()
