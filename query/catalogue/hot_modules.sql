@@ -11,17 +11,27 @@
 -- column unit: unit of the weights
 -- example: FROM hot_modules() LIMIT 10
 CREATE OR REPLACE MACRO hot_modules(capture := NULL, metric := NULL) AS TABLE
-WITH node AS MATERIALIZED (
+WITH own AS MATERIALIZED (
     SELECT
-        CASE WHEN w.stack_id IS NULL THEN '[no stack]' ELSE coalesce(f.module, '[unknown]') END AS name,
-        w.self, w.total, w.self_samples, w.tree_enter, w.tree_leave, w.metric_id
-    FROM stack_weights(capture := capture, metric := metric) AS w
-    LEFT JOIN (SELECT r.* FROM frame AS r WHERE r.capture_id = capture_id_of(capture)) AS f ON f.frame_id = w.frame_id
-    WHERE w.total <> 0 OR w.self_samples > 0
+        CASE WHEN w.frame_samples = 0 THEN '[no stack]' ELSE coalesce(w.module, '[unknown]') END AS name,
+        sum(w.self)::BIGINT AS self,
+        sum(w.self_samples)::BIGINT AS samples,
+        any_value(m.unit) AS unit
+    FROM function_weight AS w
+    JOIN metric AS m ON m.capture_id = w.capture_id AND m.metric_id = w.metric_id
+    WHERE w.capture_id = capture_id_of(capture) AND w.metric_id = metric_id_of(capture, metric)
+    GROUP BY ALL
 ),
-outermost AS (
+node AS MATERIALIZED (
     SELECT
-        n.*,
+        w.stack_id, w.parent_id, w.total, w.tree_enter, w.tree_leave,
+        CASE WHEN w.stack_id IS NULL THEN '[no stack]' ELSE coalesce(f.module, '[unknown]') END AS name
+    FROM stack_weights(capture := capture, metric := metric) AS w
+    LEFT JOIN frame AS f ON f.capture_id = w.capture_id AND f.frame_id = w.frame_id
+),
+entry AS (
+    SELECT
+        n.name, n.total,
         -- An earlier node in depth-first order that ends no sooner is a caller.
         coalesce(
             max(n.tree_leave) OVER (
@@ -30,20 +40,20 @@ outermost AS (
             true
         ) AS is_outermost
     FROM node AS n
+    LEFT JOIN node AS p ON p.stack_id = n.parent_id
+    WHERE p.name IS DISTINCT FROM n.name
 ),
 whole AS (
-    SELECT nullif(sum(n.self), 0) AS value, any_value(m.unit) AS unit
-    FROM node AS n
-    JOIN (SELECT r.* FROM metric AS r WHERE r.capture_id = capture_id_of(capture)) AS m ON m.metric_id = n.metric_id
+    SELECT e.name, sum(e.total)::BIGINT AS total FROM entry AS e WHERE e.is_outermost GROUP BY e.name
 )
 SELECT
     o.name AS module,
-    sum(o.self)::BIGINT AS self,
-    round(100.0 * sum(o.self) / any_value(w.value), 2) AS self_percent,
-    (sum(o.total) FILTER (o.is_outermost))::BIGINT AS total,
-    round(100.0 * sum(o.total) FILTER (o.is_outermost) / any_value(w.value), 2) AS total_percent,
-    sum(o.self_samples)::BIGINT AS samples,
-    any_value(w.unit) AS unit
-FROM outermost AS o, whole AS w
-GROUP BY o.name
-ORDER BY self DESC, total DESC, o.name
+    o.self,
+    round(100.0 * o.self / nullif(sum(o.self) OVER (), 0), 2) AS self_percent,
+    w.total,
+    round(100.0 * w.total / nullif(sum(o.self) OVER (), 0), 2) AS total_percent,
+    o.samples,
+    o.unit
+FROM own AS o
+JOIN whole AS w ON w.name = o.name
+ORDER BY o.self DESC, w.total DESC, o.name

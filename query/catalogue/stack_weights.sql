@@ -1,7 +1,7 @@
 -- What each node of the call tree costs for one metric: the ground of the other queries.
 --
 -- Samples without a stack are the row whose `stack_id` is null, so that `self` adds up to the whole capture. Nodes that
--- no sample of the metric runs through are left out.
+-- weigh nothing are left out.
 --
 -- group: helpers
 -- param capture = NULL: id or name of a capture; null for the default, the latest
@@ -23,26 +23,23 @@ node AS MATERIALIZED (
         k.*,
         coalesce(l.self, 0) AS self,
         coalesce(l.samples, 0) AS samples,
-        sum(coalesce(l.self, 0)) OVER walk AS running,
-        sum(coalesce(l.samples, 0)) OVER walk AS running_samples
+        sum(coalesce(l.self, 0)) OVER (ORDER BY k.tree_enter ROWS UNBOUNDED PRECEDING) AS running
     FROM stack AS k
     LEFT JOIN leaf AS l ON l.stack_id = k.stack_id
     WHERE k.capture_id = capture_id_of(capture)
-    WINDOW walk AS (ORDER BY k.tree_enter ROWS UNBOUNDED PRECEDING)
 )
 SELECT
     n.capture_id, metric_id_of(capture, metric) AS metric_id,
     n.stack_id, n.parent_id, n.depth, n.frame_id, n.tree_enter, n.tree_leave, n.is_recursive,
     n.self,
     (e.running - n.running + n.self)::BIGINT AS total,
-    n.samples AS self_samples,
-    (e.running_samples - n.running_samples + n.samples)::BIGINT AS total_samples
+    n.samples AS self_samples
 FROM node AS n
 JOIN node AS e ON e.tree_enter = n.tree_leave
-WHERE e.running_samples - n.running_samples + n.samples > 0
+WHERE e.running - n.running + n.self <> 0 OR n.samples > 0
 UNION ALL
 SELECT
     capture_id_of(capture), metric_id_of(capture, metric),
-    NULL, NULL, NULL, NULL, NULL, NULL, false, l.self, l.self, l.samples, l.samples
+    NULL, NULL, NULL, NULL, NULL, NULL, false, l.self, l.self, l.samples
 FROM leaf AS l
 WHERE l.stack_id IS NULL
