@@ -5,8 +5,8 @@
 
 PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
-# A file's tests share its captures, so they stay in one process.
-PARALLEL := -n auto --dist loadfile
+# Tests of one file take from a second to minutes, so a process that is done takes over from the others.
+PARALLEL := -n auto --dist worksteal
 
 help:
 	@echo "make demo    take a capture, ingest it, show the hottest functions, draw a flame graph in demo/"
