@@ -379,6 +379,11 @@ CALL_EDGE = Table(
         Column("metric_id", _ID, "what `value` counts", join="metric.metric_id", required=True),
         Column("call_count", _COUNT, "calls counted"),
         Column("value", pa.int64(), "cost of the calls, callees included", required=True),
+        Column(
+            "is_recursive",
+            pa.bool_(),
+            "whether the callee leads back to the caller, so that `value` holds cost of the caller too",
+        ),
     ),
 )
 

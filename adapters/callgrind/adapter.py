@@ -81,7 +81,7 @@ def read_costs(source: Source, issues: IssueLog, format_name: str, tool: str | N
     Raises:
         FormatError: no line says which events the costs are of.
     """
-    reading = Reading(issues)
+    reading = Reading(issues, file_ends_function=tool == "cachegrind")
     with source.open() as stream:
         for block in read_blocks(stream, lambda _data, end: end, size=_BLOCK_BYTES):
             yield from reading.take(block)
@@ -93,6 +93,8 @@ def read_costs(source: Source, issues: IssueLog, format_name: str, tool: str | N
     yield from _metrics(header.metrics, 0, "", is_estimate=False)
     if reading.graph.calls:
         yield from _call_graph(reading)
+    else:
+        yield from reading.places.take_batches()
     yield from reading.threads.batches(header.command)
     program, version = header.tool
     yield batch(
@@ -119,7 +121,8 @@ def _metrics(events: list[Event], first_id: int, suffix: str, *, is_estimate: bo
 def _call_graph(reading: Reading) -> Iterator[Batch]:
     """Edges, and stacks estimated from them."""
     metrics, places = reading.header.metrics, reading.places
-    frames = places.frame_of_function
+    frames = places.add_function_frames()
+    yield from places.take_batches()
     cycles = reading.graph.cycles(len(frames))
     yield from reading.graph.edge_batches(len(metrics), frames, cycles)
     nodes, weights = estimate_stacks(build_graph(reading.graph, len(metrics)), cycles)
@@ -135,7 +138,7 @@ def _call_graph(reading: Reading) -> Iterator[Batch]:
         stack_id=(order + first).astype(np.int32),
         parent_id=pa.array(parent + np.int32(first), pa.int32(), mask=parent < 0),
         depth=nodes.depth[order],
-        frame_id=frames[nodes.function[order]].astype(np.int32),
+        frame_id=frames[nodes.function[order]],
         tree_enter=enter[order] + np.int32(first),
         tree_leave=leave[order] + np.int32(first),
         is_recursive=find_recursive(nodes.parent, nodes.function)[order],

@@ -53,6 +53,8 @@ class State:
     -1 where none was named; `called_…` are None where nothing was said since the last callee.
     """
 
+    file_ends_function: bool = False
+    """whether `fl=` without `fn=` after it leaves the function open (cg_annotate since Valgrind 3.21)"""
     module: int = NONE
     file: int = NONE
     home_file: int = NONE
@@ -89,6 +91,8 @@ class Context:
         self.module = modules.only((OBJECT,), state.module)
         self.file = files.only((FILE, INLINED_FILE), state.file)
         self.name = names.only((FUNCTION,), state.name)
+        if state.file_ends_function:
+            self.name = self.name.reset_at(np.flatnonzero(lines.kinds == FILE))
         self._home = files.only((FILE,), state.home_file)
         self.function = self._functions()
         self._called_modules = modules.only((CALLED_OBJECT,), NONE)
@@ -103,8 +107,9 @@ class Context:
         callee = self.callee.at(rows)
         at = np.searchsorted(cost_rows, rows)
         if state.call_count is not None:
-            first = np.array([state.call_count]), np.array([self.callee.before], np.int32), np.zeros(1, np.int64)
-            count, callee, at = (np.concatenate(pair) for pair in zip(first, (count, callee, at), strict=True))
+            count = np.append(np.int64(state.call_count), count)
+            callee = np.append(np.int32(self.callee.before), callee).astype(np.int32)
+            at = np.append(np.int64(0), at)
         is_done = at < len(cost_rows)
         is_last = np.append(at[1:] != at[:-1], True) if len(at) else is_done
         state.call_count = int(count[-1]) if len(count) and not is_done[-1] else None
@@ -142,9 +147,7 @@ class Context:
 
     def _functions(self) -> _Last:
         rows = self.name.rows
-        numbers = self._places.number_functions(
-            Code(self.name.values[1:], self._home.at(rows), self.module.at(rows))
-        )
+        numbers = self._places.number_functions(Code(self.name.values[1:], self._home.at(rows), self.module.at(rows)))
         before = self._state.function
         if before < 0 and np.any(self._lines.kinds[: rows[0] if len(rows) else None] == COST):
             before = self._nameless()
@@ -206,6 +209,13 @@ class _Last:
     @property
     def last(self) -> int:
         return int(self.values[-1])
+
+    def reset_at(self, rows: type_int64) -> _Last:
+        """The same with no value from `rows` on, until a line sets one again."""
+        merged = np.concatenate([self.rows, rows])
+        order = np.argsort(merged)
+        values = np.concatenate([self.values[1:], np.full(len(rows), NONE, np.int32)])
+        return _Last.of(merged[order], values[order], self.before)
 
     def at(self, rows: type_int64) -> type_int32:
         """The value in effect at other lines."""

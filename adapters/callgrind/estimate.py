@@ -33,7 +33,7 @@ type_int64 = NDArray[np.int64]
 type_float = NDArray[np.float64]
 
 MAX_DEPTH = 128
-MAX_LEVEL = 1 << 14
+MAX_LEVEL = 1 << 13
 MIN_SHARE = 1e-6
 
 
@@ -155,7 +155,8 @@ class _Tree:
         self._parent = np.append(self._parent, (unique >> 32).astype(np.int32) - np.int32(1))
         self._function = np.append(self._function, (unique & 0xFFFFFFFF).astype(np.int32))
         self._depth.append(np.full(len(unique), depth, np.int32))
-        return (inverse + before).astype(np.int32)
+        numbers: type_int32 = (inverse + before).astype(np.int32)
+        return numbers
 
     def is_on_path(self, node: type_int32, vertex: type_int64) -> NDArray[np.bool_]:
         """Whether the function of `vertex` is that of `node` or of a node above it."""

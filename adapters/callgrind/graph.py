@@ -1,4 +1,4 @@
-"""The call graph of a capture: self cost of functions, calls between them, and which calls lead back to their caller."""
+"""The call graph of a capture: self cost of functions, calls between them, and which lead back to their caller."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class CallGraph:
         return np.array(strong_components(bounds.tolist(), callees.tolist()), np.int32)
 
     def edge_batches(
-        self, metric_count: int, frame_of_function: NDArray[np.integer], cycle_of_function: type_int32
+        self, metric_count: int, frame_of_function: type_int32, cycle_of_function: type_int32
     ) -> Iterator[Batch]:
         """Rows of `call_edge`: each call for each metric."""
         for calls in self.calls:
             frame = pa.array(calls.frame)
-            callee = pa.array(frame_of_function[calls.callee].astype(np.int32))
+            callee = pa.array(frame_of_function[calls.callee])
             count = pa.array(calls.count)
             is_recursive = pa.array(cycle_of_function[calls.caller] == cycle_of_function[calls.callee])
             for metric_id, values in enumerate(widen(calls.values, metric_count)):
@@ -80,42 +80,49 @@ def widen(values: type_int64, metric_count: int) -> type_int64:
 
 
 def strong_components(bounds: list[int], targets: list[int]) -> list[int]:
-    """Numbers of the strongly connected components of a graph, by node (Tarjan 1972, with a stack of its own instead
-    of recursion). The edges of node `i` lead to `targets[bounds[i] : bounds[i + 1]]`.
+    """Numbers of the strongly connected components of a graph, by node. The edges of node `i` lead to
+    `targets[bounds[i] : bounds[i + 1]]`.
+
+    Gabow's path-based algorithm (2000), with a stack of its own instead of recursion: `path` holds the first nodes of
+    what may still become components, and an edge back to an open node joins all of them from there on.
     """
     count = len(bounds) - 1
     component = [-1] * count
-    rank = [0] * count  # order of discovery, from 1; 0 where not yet seen
-    low = [0] * count
-    open_nodes: list[int] = []
+    rank = [-1] * count  # order of discovery
+    edge = bounds[:count]  # next edge of each node
     seen = components = 0
     for root in range(count):
-        if rank[root]:
-            continue
-        walk = [(root, bounds[root])]
-        seen += 1
-        rank[root] = low[root] = seen
-        open_nodes.append(root)
+        walk = [root] if rank[root] < 0 else []
+        open_nodes: list[int] = []
+        path: list[int] = []
         while walk:
-            node, edge = walk.pop()
-            if edge < bounds[node + 1]:
-                walk.append((node, edge + 1))
-                target = targets[edge]
-                if not rank[target]:
-                    seen += 1
-                    rank[target] = low[target] = seen
-                    open_nodes.append(target)
-                    walk.append((target, bounds[target]))
+            node = walk[-1]
+            if rank[node] < 0:
+                rank[node] = seen
+                seen += 1
+                open_nodes.append(node)
+                path.append(node)
+            if edge[node] < bounds[node + 1]:
+                target = targets[edge[node]]
+                edge[node] += 1
+                if rank[target] < 0:
+                    walk.append(target)
                 elif component[target] < 0:
-                    low[node] = min(low[node], rank[target])
+                    while rank[path[-1]] > rank[target]:
+                        path.pop()
                 continue
-            if walk:
-                low[walk[-1][0]] = min(low[walk[-1][0]], low[node])
-            if low[node] == rank[node]:
-                while True:
-                    member = open_nodes.pop()
-                    component[member] = components
-                    if member == node:
-                        break
+            walk.pop()
+            if path[-1] == node:
+                path.pop()
+                _close(open_nodes, node, components, component)
                 components += 1
     return component
+
+
+def _close(open_nodes: list[int], first: int, number: int, component: list[int]) -> None:
+    """Give `number` to the open nodes from `first` on."""
+    while True:
+        member = open_nodes.pop()
+        component[member] = number
+        if member == first:
+            return

@@ -16,9 +16,7 @@ from perfkit.adapters.text import to_text
 type_int64 = NDArray[np.int64]
 
 HEADER_LINE = re.compile(rb"([A-Za-z][\w ()]*):\s*(.*)")
-_KNOWN_KEYS = frozenset(
-    "version creator pid cmd part thread desc positions event events summary totals arch timeframe".split()
-)
+_IGNORED = frozenset(("version", "desc", "arch", "timeframe"))
 _BOUNDARIES = frozenset(("pid", "part", "thread", "positions", "events"))
 _EVENT = re.compile(r"(\w+)\s*(?:=([^:]*))?(?::\s*(.*))?")
 _TERM = re.compile(r"([+-]?)\s*(?:(\d+)\s*\*?\s*)?([A-Za-z_]\w*)\s*")
@@ -70,28 +68,22 @@ class Header:
         """Take a line in; False where it is no header line."""
         match = HEADER_LINE.fullmatch(line)
         key = to_text(match[1]).split(" ")[0] if match else ""
-        if match is None or key not in _KNOWN_KEYS:
+        takers = {
+            "cmd": self._set_command,
+            "creator": self._set_creator,
+            "event": self._add_event,
+            "events": self._add_events,
+            "part": self._begin_part,
+            "pid": self._set_pid,
+            "positions": self._set_positions,
+            "summary": self._add_summary,
+            "thread": self._set_thread,
+            "totals": self._add_totals,
+        }
+        if match is None or (key not in takers and key not in _IGNORED):
             return False
-        value = to_text(match[2]).strip()
-        match key:
-            case "events":
-                self._add_events(value)
-            case "event":
-                self._add_event(value)
-            case "positions":
-                self.positions = tuple(p for p in value.split() if p in _POSITIONS) or ("line",)
-            case "creator":
-                self.creator = self.creator or value
-            case "cmd":
-                self.command = self.command or value
-            case "pid":
-                self.pid = _number(value)
-            case "part":
-                self.thread = None  # `thread:` comes after `part:`, and only where threads are told apart
-            case "thread":
-                self.thread = _number(value)
-            case "summary" | "totals":
-                self._add_totals(key, value)
+        if key in takers:
+            takers[key](to_text(match[2]).strip())
         return True
 
     def coefficients(self) -> type_int64:
@@ -105,6 +97,24 @@ class Header:
                 if name in by_name and by_name[name] != index:
                     table[index] += int(factor or 1) * (-1 if sign == "-" else 1) * table[by_name[name]]
         return table
+
+    def _set_positions(self, value: str) -> None:
+        self.positions = tuple(dict.fromkeys(word for word in value.split() if word in _POSITIONS)) or ("line",)
+
+    def _set_creator(self, value: str) -> None:
+        self.creator = self.creator or value
+
+    def _set_command(self, value: str) -> None:
+        self.command = self.command or value
+
+    def _begin_part(self, _value: str) -> None:
+        self.thread = None  # `thread:` comes after `part:`, and only where threads are told apart
+
+    def _set_pid(self, value: str) -> None:
+        self.pid = _number(value)
+
+    def _set_thread(self, value: str) -> None:
+        self.thread = _number(value)
 
     def _add_events(self, value: str) -> None:
         self.said = {}
@@ -139,7 +149,13 @@ class Header:
         if formula and self.columns and name not in (event.name for event in self.metrics):
             self.metrics[self._metric(name)].formula = formula.strip()
 
-    def _add_totals(self, key: str, value: str) -> None:
+    def _add_summary(self, value: str) -> None:
+        self._say("summary", value)
+
+    def _add_totals(self, value: str) -> None:
+        self._say("totals", value)
+
+    def _say(self, key: str, value: str) -> None:
         numbers = [_number(word) for word in value.split()]
         if not self.columns or None in numbers:
             return

@@ -1,4 +1,4 @@
-"""The lines of a block of callgrind text, told apart by their first bytes, all at once.
+"""The lines of a block of callgrind text, told apart by their first bytes, all at once:
 
 fl=(3) main.c      FILE
 fn=(7) main        FUNCTION
@@ -111,7 +111,8 @@ def skip_blanks(data: NDArray[np.uint8], at: type_int64, limits: type_int64) -> 
 
 
 def _is_blank(values: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    return (values == ord(" ")) | (values == ord("\t"))
+    is_blank: NDArray[np.bool_] = (values == ord(" ")) | (values == ord("\t"))
+    return is_blank
 
 
 def _classify(lines: Lines) -> None:

@@ -33,13 +33,17 @@ class Names:
         self._kind = kind
         self._issues = issues
         self._interned = Interner()
+        self._spelled: list[str] = []
         self._meaning = np.full(1024, _UNDEFINED, np.int32)  # name by compression number
 
-    def column(self, ids: NDArray[np.integer], unknown: str | None) -> pa.StringArray:
+    def column(self, ids: NDArray[np.integer], unknown: str | None) -> pa.DictionaryArray:
         """The names with these ids; `unknown` stands for `NONE`."""
-        names = [to_text(text) for text in self._interned.texts]
-        array = pa.array([*names, unknown], pa.string())
-        return array.take(pa.array(np.where(ids < 0, len(names), ids)))
+        self._spelled.extend(to_text(text) for text in self._interned.texts[len(self._spelled) :])
+        names = pa.array([*self._spelled, unknown or ""], pa.string())
+        is_unknown = ids < 0
+        indices = np.where(is_unknown, len(self._spelled), ids).astype(np.int32)
+        mask = is_unknown if unknown is None else None
+        return pa.DictionaryArray.from_arrays(pa.array(indices, mask=mask), names)
 
     def resolve(self, lines: Lines, rows: type_int64, value_at: type_int64) -> type_int32:
         """Ids of the names that the lines `rows` give; `value_at` are the positions at which the names begin."""

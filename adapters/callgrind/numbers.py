@@ -20,6 +20,12 @@ type_int64 = NDArray[np.int64]
 type_uint64 = NDArray[np.uint64]
 type_bool = NDArray[np.bool_]
 
+_UNUSED_BITS = np.array([56, 56, 48, 40, 32, 24, 16, 8, 0], np.uint64)  # by number of digits
+_STEPS = (
+    (np.uint64(10), np.uint64(8), np.uint64(0x00FF00FF00FF00FF)),
+    (np.uint64(100), np.uint64(16), np.uint64(0x0000FFFF0000FFFF)),
+    (np.uint64(10000), np.uint64(32), np.uint64(0x00000000FFFFFFFF)),
+)
 _MAX_COST = np.uint64((1 << 63) - 1)
 
 
@@ -46,24 +52,19 @@ class CostLines:
 def parse_cost_lines(lines: Lines, position_count: int, event_count: int) -> CostLines:
     """All lines of kind COST, in order."""
     rows = np.flatnonzero(lines.kinds == COST)
-    starts, ends, row, column = _tokens(lines, rows)
-    numbers = parse_numbers(lines, starts, ends)
-    is_bad = np.zeros(len(rows), bool)
-    is_bad[row[numbers.is_bad | (column >= position_count + event_count)]] = True
+    tokens = _find_tokens(lines, rows)
+    is_bad = (tokens.counts < position_count) | (tokens.counts > position_count + event_count)
     positions = []
-    for wanted in range(position_count):
-        at = np.flatnonzero(column == wanted)
-        # A subposition that is missing stays what it was, as `*` would say.
-        value, mark = np.zeros(len(rows), np.uint64), np.full(len(rows), ord("*"), np.uint8)
-        value[row[at]], mark[row[at]] = numbers.value[at], numbers.mark[at]
-        if len(at) < len(rows):
-            is_bad |= np.bincount(row[at], minlength=len(rows)) == 0
-        positions.append(Numbers(value, mark, np.zeros(0, bool)))
+    for column in range(position_count):
+        numbers, at = tokens.column(lines, column)
+        is_bad[at] |= numbers.is_bad
+        positions.append(_spread(numbers, at, len(rows)))
     costs = np.zeros((event_count, len(rows)), np.int64)
-    at = np.flatnonzero((column >= position_count) & (column < position_count + event_count))
-    value = np.minimum(numbers.value[at], _MAX_COST).view(np.int64)
-    value = np.where(numbers.mark[at] == ord("-"), -value, value)
-    costs[column[at] - position_count, row[at]] = value
+    for event in range(event_count):
+        numbers, at = tokens.column(lines, position_count + event)
+        is_bad[at] |= numbers.is_bad
+        value = np.minimum(numbers.value, _MAX_COST).view(np.int64)
+        costs[event, at] = np.where(numbers.mark == ord("-"), -value, value) if numbers.mark.any() else value
     return CostLines(positions, costs, rows[is_bad])
 
 
@@ -83,34 +84,56 @@ def resolve(position: Numbers, before: int) -> type_uint64:
     return result
 
 
-def _tokens(lines: Lines, rows: type_int64) -> tuple[type_int64, type_int64, type_int64, type_int64]:
-    """Starts and ends in `data` of the tokens of the given lines, the number of their line among these, and their
-    rank in it.
-    """
-    if not len(rows):
-        return (np.empty(0, np.int64),) * 4
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """What stands between blanks in some lines: positions in `data`; each line's first token, and how many it has."""
+
+    starts: type_int64
+    ends: type_int64
+    firsts: type_int64
+    counts: type_int64
+
+    def column(self, lines: Lines, rank: int) -> tuple[Numbers, type_int64 | slice]:
+        """The numbers of this rank, and which lines have one."""
+        has_one = self.counts > rank
+        if has_one.all():
+            at = self.firsts + rank
+            return parse_numbers(lines, self.starts[at], self.ends[at]), slice(None)
+        chosen = np.flatnonzero(has_one)
+        at = self.firsts[chosen] + rank
+        return parse_numbers(lines, self.starts[at], self.ends[at]), chosen
+
+
+def _find_tokens(lines: Lines, rows: type_int64) -> _Tokens:
     first, past = int(lines.starts[rows[0]]), int(lines.ends[rows[-1]]) + 1
     is_text = lines.data[first - 1 : past] > ord(" ")
     is_text[0] = False
     edges = np.flatnonzero(is_text[1:] != is_text[:-1]) + first  # a text's start, its end, the next one's start …
     starts, ends = edges[::2], edges[1::2]
-    begin = np.searchsorted(starts, lines.starts[rows])
-    counts = np.searchsorted(starts, lines.ends[rows]) - begin
-    row = np.repeat(np.arange(len(rows)), counts)
-    column = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-    if len(row) != len(starts):
-        index = np.repeat(begin, counts) + column
-        starts, ends = starts[index], ends[index]
-    return starts, ends, row, column
+    firsts = np.searchsorted(starts, lines.starts[rows])
+    return _Tokens(starts, ends, firsts, np.searchsorted(starts, lines.ends[rows]) - firsts)
+
+
+def _spread(numbers: Numbers, at: type_int64 | slice, count: int) -> Numbers:
+    """Numbers for all lines; a subposition that is missing stays what it was, as `*` would say."""
+    if isinstance(at, slice):
+        return numbers
+    value, mark = np.zeros(count, np.uint64), np.full(count, ord("*"), np.uint8)
+    value[at], mark[at] = numbers.value, numbers.mark
+    return Numbers(value, mark, np.zeros(count, bool))
 
 
 def parse_numbers(lines: Lines, starts: type_int64, ends: type_int64) -> Numbers:
     """Tokens of digits, `0x` and hex digits, either after a sign, or `*`; `.` counts as zero."""
     head = lines.data[starts]
-    is_sign = (head == ord("+")) | (head == ord("-"))
-    is_star = head == ord("*")
-    mark = np.where(is_sign | is_star, head, np.uint8(0))
-    begin = starts + is_sign
+    is_marked = head < ord("0")  # `+`, `-`, `*` and `.` do, among what numbers may begin with
+    if is_marked.any():
+        is_sign = (head == ord("+")) | (head == ord("-"))
+        is_star = head == ord("*")
+        mark = np.where(is_sign | is_star, head, np.uint8(0))
+        begin = starts + is_sign
+    else:
+        is_star, mark, begin = is_marked, np.zeros(len(starts), np.uint8), starts
     value, is_bad = _parse_digits(lines.words(), begin, ends)
     odd = np.flatnonzero(is_bad)  # so few that each may be looked at, but for files whose addresses are all absolute
     if len(odd):
@@ -125,29 +148,38 @@ def parse_numbers(lines: Lines, starts: type_int64, ends: type_int64) -> Numbers
 
 def _parse_digits(words: type_uint64, begin: type_int64, ends: type_int64) -> tuple[type_uint64, type_bool]:
     lengths = ends - begin
-    value, is_good = _eight_digits(words[ends - 8], np.minimum(lengths, 8))
-    is_bad = ~is_good | (lengths < 1) | (lengths > 20)
+    value, is_bad = _eight_digits(words[ends - 8], lengths)
+    is_odd = (lengths > 8) | (lengths < 1)
+    if not is_odd.any():
+        return value, is_bad
+    is_bad |= (lengths > 20) | (lengths < 1)
     for done, scale in ((8, 10**8), (16, 10**16)):
         long = np.flatnonzero((lengths > done) & (lengths <= 20))
-        if not len(long):
-            break
-        more, is_good = _eight_digits(words[ends[long] - done - 8], np.minimum(lengths[long] - done, 8))
+        more, is_wrong = _eight_digits(words[ends[long] - done - 8], lengths[long] - done)
         value[long] += more * np.uint64(scale)
-        is_bad[long] |= ~is_good
+        is_bad[long] |= is_wrong
     return value, is_bad
 
 
 def _eight_digits(text: type_uint64, lengths: type_int64) -> tuple[type_uint64, type_bool]:
-    """Numbers whose last digit is the highest byte of `text`; `lengths` says how many bytes are theirs (0 to 8)."""
-    unused = (64 - 8 * np.maximum(lengths, 1)).astype(np.uint64)
+    """Numbers whose last digit is the highest byte of `text`, and whether they are none; `lengths` says how many
+    bytes are theirs, 1 to 8 (others count as the nearest).
+    """
+    unused = _UNUSED_BITS[np.clip(lengths, 0, 8)]
     # The digits' bytes are 0x30 to 0x39; those that belong to what stands before become zeros.
-    digits = (text ^ np.uint64(0x3030303030303030)) >> unused << unused
-    overflow = digits + np.uint64(0x7676767676767676)  # carries into the top bit of a byte that is more than 9
-    is_good = (digits | overflow) & np.uint64(0x8080808080808080) == 0
-    pairs = (digits * np.uint64(10) + (digits >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
-    fours = (pairs * np.uint64(100) + (pairs >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
-    value = (fours * np.uint64(10000) + (fours >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
-    return value, is_good
+    digits = text ^ np.uint64(0x3030303030303030)
+    digits >>= unused
+    digits <<= unused
+    bad = digits + np.uint64(0x7676767676767676)  # carries into the top bit of a byte that is more than 9
+    bad |= digits
+    bad &= np.uint64(0x8080808080808080)
+    # Two digits, then four, then eight in a lane of the word.
+    for factor, shift, lanes in _STEPS:
+        low = digits >> shift
+        digits *= factor
+        digits += low
+        digits &= lanes
+    return digits, bad != 0
 
 
 def _parse_hex(data: NDArray[np.uint8], begin: type_int64, ends: type_int64) -> tuple[type_uint64, type_bool]:

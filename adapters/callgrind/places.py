@@ -8,7 +8,7 @@ cost of the place lies. A function is a (function, file, object): a frame withou
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +33,7 @@ class Code(NamedTuple):
     module: type_int32
 
 
-class _Frames(NamedTuple):
+class _NewFrames(NamedTuple):
     """Rows of `frame` to be; `address` for all or for none."""
 
     frame: type_int32
@@ -46,11 +46,11 @@ class Grown:
     """An int32 or int64 array that grows at its end."""
 
     def __init__(self, dtype: type[np.integer]) -> None:
-        self._array: NDArray[np.integer] = np.zeros(1024, dtype)
+        self._array: NDArray[Any] = np.zeros(1024, dtype)
         self._size = 0
 
     @property
-    def values(self) -> NDArray[np.integer]:
+    def values(self) -> NDArray[Any]:
         """What it holds; a view, valid until it grows."""
         return self._array[: self._size]
 
@@ -79,9 +79,9 @@ class Places:
         self._places = KeyIndex()
         self._function_index = KeyIndex()
         self._frame_of_place = Grown(np.int32)
-        self._frame_of_function = Grown(np.int32)
+        self._code_of_function = tuple(Grown(np.int32) for _ in Code._fields)
         self._frame_count = 0
-        self._frames: list[_Frames] = []
+        self._frames: list[_NewFrames] = []
         self._stack_frames: list[type_int32] = []
 
     @property
@@ -95,9 +95,9 @@ class Places:
         return self._frame_of_place.values
 
     @property
-    def frame_of_function(self) -> NDArray[np.integer]:
-        """Frame ids by function."""
-        return self._frame_of_function.values
+    def function_count(self) -> int:
+        """Functions so far."""
+        return len(self._function_index)
 
     def number_places(self, names: Code, line: type_int64, address: type_uint64 | None) -> type_int32:
         """Numbers of places given by names, line (0 for none) and address."""
@@ -114,9 +114,14 @@ class Places:
     def number_functions(self, names: Code) -> type_int32:
         """Numbers of functions given by names."""
         ids, firsts = self._function_index.intern(combine(*names))
-        new = Code(*(column[firsts] for column in names))
-        self._frame_of_function.append(self._add(new, np.zeros(len(firsts), np.int64), None))
+        for grown, column in zip(self._code_of_function, names, strict=True):
+            grown.append(column[firsts])
         return ids
+
+    def add_function_frames(self) -> type_int32:
+        """Add a frame for each function, once all places are known. Frame ids by function."""
+        names = Code(*(grown.values.astype(np.int32) for grown in self._code_of_function))
+        return self._add(names, np.zeros(self.function_count, np.int64), None)
 
     def take_batches(self, least: int = 1) -> Iterator[Batch]:
         """The rows that are new since the last call, if there are at least as many frames."""
@@ -141,10 +146,10 @@ class Places:
         frames = np.arange(self._frame_count, self._frame_count + len(line), dtype=np.int32)
         self._frame_count += len(line)
         if len(line):
-            self._frames.append(_Frames(frames, names, line, address))
+            self._frames.append(_NewFrames(frames, names, line, address))
         return frames
 
-    def _frame_batch(self, parts: list[_Frames]) -> Batch:
+    def _frame_batch(self, parts: list[_NewFrames]) -> Batch:
         function, file, module = (np.concatenate(columns) for columns in zip(*(p.names for p in parts), strict=True))
         line = np.concatenate([part.line for part in parts])
         addresses = [part.address for part in parts if part.address is not None]
@@ -157,6 +162,6 @@ class Places:
             source_file=self.files.column(file, None),
             line=pa.array(np.where(has_line, line, 0).astype(np.int32), mask=~has_line),
             address=np.concatenate(addresses) if addresses else None,
-            kind=pa.repeat("user", len(line)),
+            kind=pa.DictionaryArray.from_arrays(np.zeros(len(line), np.int8), ["user"]),
             inlined=np.zeros(len(line), bool),
         )

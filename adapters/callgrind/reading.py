@@ -30,20 +30,20 @@ type_uint64 = NDArray[np.uint64]
 _ROUNDING = 2
 """Events by which a part's total may differ from the sum of its lines: callgrind itself is that much off."""
 
-_FRAMES_A_BATCH = 1 << 18
+_FRAMES_A_BATCH = 1 << 20
 
 
 class Reading:
     """Takes blocks; what is gathered for the end is in `graph`, `header`, `places` and `threads`."""
 
-    def __init__(self, issues: IssueLog) -> None:
+    def __init__(self, issues: IssueLog, *, file_ends_function: bool = False) -> None:
         self.header = Header(issues)
         self.places = Places(issues)
         self.threads = Threads()
         self.graph = CallGraph()
         self.cost_line_count = 0
         self._issues = issues
-        self._state = State()
+        self._state = State(file_ends_function=file_ends_function)
         self._positions: dict[str, int] = {}
         self._by_place: list[Grown] = []
         self._by_function: list[Grown] = []
@@ -86,7 +86,7 @@ class Reading:
             costs.values[:] = 0
         self._check_totals(totals)
         functions = np.flatnonzero(np.any([costs.values for costs in self._by_function], axis=0))
-        values = np.stack([costs.values[functions] for costs in self._by_function])
+        values = np.array([costs.values[functions] for costs in self._by_function], np.int64)
         self.graph.self_costs.append(SelfCost(utid, functions.astype(np.int32), values))
         for costs in self._by_function:
             costs.values[:] = 0
@@ -94,7 +94,6 @@ class Reading:
     def finish(self) -> Iterator[Batch]:
         """The last part's samples, and what is still open."""
         yield from self.end_part()
-        yield from self.places.take_batches()
         if self._state.call_count is not None:
             detail = "the input ends before the cost of a call; the call is not counted"
             self._issues.add("truncated", "warning", detail)
@@ -192,7 +191,7 @@ class Reading:
         for costs in self._by_place:
             costs.resize(self.places.place_count)
         for costs in self._by_function:
-            costs.resize(len(self.places.frame_of_function))
+            costs.resize(self.places.function_count)
 
 
 def _to_metrics(coefficients: type_int64, costs: type_int64) -> type_int64:
