@@ -24,6 +24,9 @@ from perfkit.schema.tables import EVENT_COLUMNS, IMPORT_ISSUE, TABLES, is_event_
 __all__ = ["Adapter", "AdapterInfo", "Batch", "IssueLog", "Source", "batch"]
 
 
+_MAX = 2**63 - 1
+
+
 class Batch(NamedTuple):
     """Rows of one table: `table` is a name of `schema.tables.TABLES` or `event.<name>`."""
 
@@ -114,7 +117,7 @@ class IssueLog:
     def to_batch(self) -> Batch:
         """All of it as rows of `import_issue`."""
         rows = [
-            {"code": code, "severity": i.severity, "offset": i.offset, "count": i.count, "detail": i.detail}
+            {"code": code, "severity": i.severity, "offset": i.offset, "count": min(i.count, _MAX), "detail": i.detail}
             for (code, _), i in self._issues.items()
         ]
         return Batch(IMPORT_ISSUE.name, pa.RecordBatch.from_pylist(rows, schema=IMPORT_ISSUE.schema))

@@ -62,8 +62,9 @@ class PerfData:
         # The kernel's mapping comes before the frames: their naming needs to know where the kernel lay.
         yield from mapping_batches(capture)
         yield from samples.run()
-        yield from metadata_batches(capture, samples)
+        # Last come the threads: events may know of some that neither samples nor mappings do.
         yield from side_band_batches(capture, samples, issues)
+        yield from metadata_batches(capture, samples)
 
 
 def _starts_with_magic(source: Source) -> bool:

@@ -113,12 +113,15 @@ class AddressSpaces:
             # perf shows modules by the name the kernel gives them: dashes become underscores.
             name = f"[{name.split('.ko')[0].replace('-', '_')}]"
         module = self.module_id(Module(name, build_id, False))
-        _insert(self._guest_kernel if is_guest else self._kernel, _Region(start, start + length, 0, module))
+        _insert(
+            self._guest_kernel if is_guest else self._kernel, _Region(start, min(start + length, 2**64 - 1), 0, module)
+        )
 
     def add_kernel_code(self, start: int, length: int, name: str) -> None:
         """Note code that the kernel loaded at run time (a BPF program), so that it is told from the kernel's own."""
         if length:
-            _insert(self._kernel, _Region(start, start + length, 0, self.module_id(Module(name, None, False))))
+            end = min(start + length, 2**64 - 1)
+            _insert(self._kernel, _Region(start, end, 0, self.module_id(Module(name, None, False))))
 
     def set_build_ids(self, build_ids: dict[str, str]) -> None:
         """Give modules the build-ids that the capture's header lists for their files; what an MMAP2 record said of a

@@ -60,6 +60,13 @@ class _Reader:
     def u64(self) -> int:
         return self._number("Q", 8)
 
+    def time(self) -> int:
+        """A time in ns, which fits 63 bits until the year 2262."""
+        value = self.u64()
+        if value >> 63:
+            raise ValueError(f"a time of {value} ns")
+        return value
+
     def string(self) -> str:
         """`u32 len`, then `len` bytes, NUL-padded."""
         return self.raw(self.u32()).split(b"\0", 1)[0].decode("utf-8", "replace")
@@ -84,7 +91,7 @@ def read_feature(facts: Facts, bit: int, data: bytes, order: str, issues: IssueL
     try:
         _read(facts, bit, reader)
     except (ValueError, struct.error) as error:
-        issues.add("bad_feature_section", "warning", f"feature {bit} is cut short: {error}", subject=str(bit))
+        issues.add("bad_feature_section", "warning", f"feature {bit} cannot be read: {error}", subject=str(bit))
 
 
 def _read(facts: Facts, bit: int, reader: _Reader) -> None:  # noqa: C901, PLR0912 - a flat dispatch
@@ -98,7 +105,10 @@ def _read(facts: Facts, bit: int, reader: _Reader) -> None:  # noqa: C901, PLR09
         case abi.FEATURE_ARCH:
             facts.arch = reader.string()
         case abi.FEATURE_NRCPUS:
-            _available, facts.cpu_count = reader.u32(), reader.u32()
+            _available, online = reader.u32(), reader.u32()
+            if online >> 31:
+                raise ValueError(f"{online} CPUs")
+            facts.cpu_count = online
         case abi.FEATURE_CPUDESC:
             facts.cpu_model = reader.string()
         case abi.FEATURE_CPUID:
@@ -119,7 +129,7 @@ def _read(facts: Facts, bit: int, reader: _Reader) -> None:  # noqa: C901, PLR09
             facts.clock_resolution_ns = reader.u64()
         case abi.FEATURE_CLOCK_DATA:
             _version, clockid = reader.u32(), reader.u32()
-            facts.wall_clock = (clockid, reader.u64(), reader.u64())
+            facts.wall_clock = (clockid, reader.time(), reader.time())
         case abi.FEATURE_BUILD_ID:
             _read_build_ids(facts, reader)
         case abi.FEATURE_TRACING_DATA:

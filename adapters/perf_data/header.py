@@ -112,17 +112,16 @@ def _read_attrs(
             break
         attr = parse_attr(entry[: attr_size - 16], order)
         ids_at, ids_size = struct.unpack_from(order + "2Q", entry, attr_size - 16)
-        attr.ids = _read_ids(stream, order, ids_at, ids_size, file_size, issues)
+        if ids_at + ids_size > file_size:
+            issues.add("bad_ids_section", "warning", f"expected ids inside the file, found {ids_size} bytes at "
+                       f"{ids_at}", offset=offset + attr_size - 16)  # fmt: skip
+        else:
+            attr.ids = _read_ids(stream, order, ids_at, ids_size)
         attrs.append(attr)
     return attrs
 
 
-def _read_ids(stream: BinaryIO, order: str, at: int, size: int, file_size: int, issues: IssueLog) -> list[int]:
-    if not size:
-        return []
-    if at + size > file_size:
-        issues.add("bad_ids_section", "warning", f"expected ids inside the file, found {size} bytes at {at}", offset=at)
-        return []
+def _read_ids(stream: BinaryIO, order: str, at: int, size: int) -> list[int]:
     stream.seek(at)
     return list(struct.unpack(f"{order}{size // 8}Q", stream.read(size // 8 * 8)))
 

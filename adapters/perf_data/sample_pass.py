@@ -38,7 +38,7 @@ class SamplePass:
         self._capture = capture
         self._issues = issues
         self._ids, self._attr_of_id = event_index(capture.attrs)
-        self._layouts = _group_layouts(capture.attrs)
+        self._layout_of_attr = _group_layouts(capture.attrs)
         self._id_word = _id_word(capture.attrs)
         max_stack = max((attr.sample_max_stack for attr in capture.attrs), default=0) or _DEFAULT_MAX_STACK
         self.chains = ChainTable(capture.timeline.spaces, issues, max_stack)
@@ -81,14 +81,10 @@ class SamplePass:
     def _read_samples(self, records: Records, starts: type_int64) -> Iterator[Batch]:
         block = records.block
         attrs = self._identify(block, starts, records.offset)
-        for layout, members in self._layouts:
-            rows = np.isin(attrs, members) if len(self._layouts) > 1 else attrs >= 0
-            if not rows.all():
-                if not rows.any():
-                    continue
-                of_layout, attr_index = starts[rows], attrs[rows]
-            else:
-                of_layout, attr_index = starts, attrs
+        layouts = self._layout_of_attr[attrs]  # -1 finds the last entry: samples of no known event
+        for layout in np.flatnonzero(np.bincount(layouts + 1)[1:]).tolist():
+            rows = layouts == layout
+            of_layout, attr_index = (starts, attrs) if rows.all() else (starts[rows], attrs[rows])
             samples = decode_samples(block, of_layout, self._capture.attrs[layout], attr_index)
             if samples.damaged.any():
                 bad = samples.damaged
@@ -133,7 +129,7 @@ class SamplePass:
         """A sample's weight: its recorded period, else the event's fixed one, else 1."""
         if samples.period is not None:
             return samples.period
-        fixed = [1 if attr.by_frequency else attr.period_or_frequency or 1 for attr in self._capture.attrs]
+        fixed = [1 if a.by_frequency else min(a.period_or_frequency, 2**63 - 1) or 1 for a in self._capture.attrs]
         return np.array(fixed, np.int64)[samples.attr_index]
 
     def _expand_group(self, samples: Samples, columns: Columns) -> Columns:
@@ -285,14 +281,16 @@ def _split_rounds(records: Records) -> Iterator[tuple[type_int64, bool]]:
     yield records.starts[begin:][is_sample[begin:]], False
 
 
-def _group_layouts(attrs: list[EventAttr]) -> list[tuple[int, list[int]]]:
-    """Attributes whose samples have the same fields: (index of one of them, indices of all)."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, attr in enumerate(attrs):
-        key = (attr.sample_type, attr.read_format, attr.branch_sample_type, attr.sample_regs_user,
-               attr.sample_regs_intr)  # fmt: skip
-        groups.setdefault(key, []).append(index)
-    return [(members[0], members) for members in groups.values()]
+def _group_layouts(attrs: list[EventAttr]) -> type_int32:
+    """By attribute, the first attribute whose samples have the same fields; at the end -1."""
+    firsts: dict[tuple[int, ...], int] = {}
+    found = [
+        firsts.setdefault(
+            (a.sample_type, a.read_format, a.branch_sample_type, a.sample_regs_user, a.sample_regs_intr), index
+        )
+        for index, a in enumerate(attrs)
+    ]
+    return np.array([*found, -1], np.int32)
 
 
 def _id_word(attrs: list[EventAttr]) -> int | None:

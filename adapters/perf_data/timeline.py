@@ -133,7 +133,7 @@ class Timeline:
     def _rebuild(self) -> None:
         """The tables that columns are looked up in: the only life of each tid, or a mark that there are several."""
         threads = self.threads
-        largest = max((tid for tid in self._thread_lives if tid < _MAX_TABLE), default=0)
+        largest = max((tid for tid in self._thread_lives if 0 <= tid < _MAX_TABLE), default=0)
         self._by_tid = np.full(largest + 3, -1, np.int32)  # slot 0 is tid -1; the last slot stays empty
         self._many = np.zeros(largest + 3, bool)
         for tid, lives in self._thread_lives.items():
