@@ -19,6 +19,7 @@ ENTRY_POINT_GROUP = "perfkit.adapters"
 
 OWN = (
     "perfkit.adapters.perf_data.adapter:PerfData",  # PERFILE2 or PERFFILE
+    "perfkit.adapters.dhat:Dhat",  # a JSON object whose first key is `dhatFileVersion`
     "perfkit.adapters.massif:Massif",  # begins with `desc:`, `cmd:` and `time_unit:` lines
     "perfkit.adapters.perf_stat:PerfStat",  # CSV and JSON lines with the tool's fixed columns
     "perfkit.adapters.cachegrind:Cachegrind",  # `desc:`, `cmd:`, `events:` and none of callgrind's lines
