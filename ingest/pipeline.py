@@ -128,10 +128,20 @@ def _find_known(store: Store, source: Source, digest: Digest) -> int | None:
     return None if row is None else store.find(digest.hexdigest())
 
 
+def _look_up(store: Store, path: str) -> int | None:
+    """The capture with the content of a path; None also where it cannot be read, which reading it will report."""
+    try:
+        with Source(path) as source:
+            return _find_known(store, source, Digest(source))
+    except (OSError, PerfkitError):
+        return None
+
+
 def _ingest_parallel(
     store: Store, paths: Sequence[str], options: IngestOptions, progress: Progress | None
 ) -> Iterator[Outcome]:
     from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     # Workers are spawned: forking a process that runs DuckDB's threads may leave locks held for ever.
@@ -141,19 +151,22 @@ def _ingest_parallel(
     ):
         waiting: dict[Future[_Read], str] = {}
         for index, path in enumerate(paths):
-            known = None
-            if not options.again:
-                with Source(path) as source:
-                    known = _find_known(store, source, Digest(source))
-            if known is not None:
+            if not options.again and (known := _look_up(store, path)) is not None:
                 yield Outcome(path, known, is_known=True)
                 continue
             target = Path(folder) / str(index)
             waiting[pool.submit(_read_to_file, path, target, options.symbols)] = path
         for future in as_completed(waiting):
-            yield _append_result(store, waiting[future], future.result(), options)
+            path = waiting[future]
+            try:
+                read = future.result()
+            except BrokenProcessPool:
+                read = _Read(Path(folder), error=SourceError(
+                    f"{path} was not read: a process that reads captures was killed.",
+                    hint="The machine may be out of memory: try again with --jobs 1."))  # fmt: skip
+            yield _append_result(store, path, read, options)
             if progress is not None:
-                progress(waiting[future], future.result().byte_count, future.result().byte_count)
+                progress(path, read.byte_count, read.byte_count)
 
 
 @dataclass(frozen=True, slots=True)
