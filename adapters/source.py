@@ -117,10 +117,15 @@ class Source:
         self.close()
 
     def _spool(self, stream: IO[bytes]) -> Path:
-        self._temporary = tempfile.TemporaryDirectory(prefix="perfkit-")
-        target = Path(self._temporary.name) / "content"
-        with open(target, "wb") as out:
-            shutil.copyfileobj(stream, out, 1 << 20)
+        folder = tempfile.TemporaryDirectory(prefix="perfkit-")
+        target = Path(folder.name) / "content"
+        try:
+            with open(target, "wb") as out:
+                shutil.copyfileobj(stream, out, 1 << 20)
+        except BaseException:
+            folder.cleanup()
+            raise
+        self._temporary = folder
         return target
 
 

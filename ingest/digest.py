@@ -15,12 +15,17 @@ class Digest:
     """SHA-256 of a source, computed beside other work: hashing needs no interpreter lock.
 
     A folder's digest is over the names, sizes and contents of its files in the order of their names.
+
+    Raises:
+        FormatError: the content cannot be unpacked.
     """
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._hash = hashlib.sha256()
         self._error: OSError | None = None
+        if not source.is_dir:
+            _ = source.file  # unpacked here, so that two threads do not both do it
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
