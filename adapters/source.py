@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,8 @@ from perfkit.schema.errors import FormatError, SourceError
 HEAD_SIZE = 64 * 1024
 """Bytes an adapter may judge by."""
 
+_ZSTD_PIECE = 4 << 10
+"""Packed bytes unpacked at a time: zstd may make 128 kB of any 4 of them."""
 _MAGICS: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b\x08", "gzip"),
     (b"\xfd7zXZ\x00", "xz"),
@@ -72,7 +75,7 @@ class Source:
         try:
             with _decompressor(self.path, compression) as stream:
                 return self._spool(stream)
-        except (EOFError, OSError, lzma.LZMAError, ValueError) as error:
+        except (EOFError, OSError, ValueError, lzma.LZMAError, zlib.error) as error:
             raise FormatError(self.path, None, f"a whole {compression} stream", str(error)) from error
 
     @cached_property
@@ -154,11 +157,42 @@ def _compression(path: Path) -> str:
 @contextlib.contextmanager
 def _decompressor(path: Path, compression: str) -> Iterator[IO[bytes]]:
     if compression == "zstd":
-        import zstandard
-
-        with open(path, "rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as out:
-            yield cast("IO[bytes]", out)
+        with open(path, "rb") as raw:
+            yield cast("IO[bytes]", _ZstdReader(raw))
         return
     openers: dict[str, Callable[[Path], object]] = {"gzip": gzip.open, "xz": lzma.open, "bzip2": bz2.open}
     with cast("IO[bytes]", openers[compression](path)) as out:
         yield out
+
+
+class _ZstdReader:
+    """zstd frames one after the other; unlike the library's own reader it says when the last one is cut off."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        import zstandard
+
+        self._raw = raw
+        self._error = zstandard.ZstdError
+        self._new_frame = zstandard.ZstdDecompressor().decompressobj
+        self._frame = self._new_frame()
+        self._rest = b""
+
+    def read(self, _size: int = -1) -> bytes:
+        """The next bytes, as many as come; empty at the end.
+
+        Raises:
+            EOFError, ValueError: the content is cut off or broken.
+        """
+        try:
+            while packed := self._rest or self._raw.read(_ZSTD_PIECE):
+                if self._frame.eof:
+                    self._frame = self._new_frame()
+                out = self._frame.decompress(packed)
+                self._rest = self._frame.unused_data if self._frame.eof else b""
+                if out:
+                    return out
+        except self._error as error:
+            raise ValueError(str(error)) from error
+        if not self._frame.eof:
+            raise EOFError("a frame without an end")
+        return b""
