@@ -384,7 +384,21 @@ CALL_EDGE = Table(
             pa.bool_(),
             "whether the callee leads back to the caller, so that `value` holds cost of the caller too",
         ),
+        Column("address", _ADDRESS, "address of the call in the caller's module, where recorded", unit="address"),
     ),
+)
+
+INSTRUCTION_COST = Table(
+    "instruction_cost",
+    "what a single instruction cost, where the recorder tells instructions apart",
+    (
+        Column("frame_id", _ID, "function and line it belongs to", join="frame.frame_id", required=True),
+        Column("address", _ADDRESS, "its address, as the recorder gives it", unit="address", required=True),
+        _utid("thread that ran it"),
+        Column("metric_id", _ID, "what `value` counts", join="metric.metric_id", required=True),
+        Column("value", pa.int64(), "its own cost", required=True),
+    ),
+    notes="A finer view of what `sample` holds for the same frames: costs of one address add up.",
 )
 
 HISTOGRAM = Table(
@@ -480,6 +494,7 @@ TABLES: dict[str, Table] = {
         COUNTER_TRACK,
         COUNTER,
         CALL_EDGE,
+        INSTRUCTION_COST,
         HISTOGRAM,
         FINDING,
         FINDING_STACK,

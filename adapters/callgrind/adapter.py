@@ -7,10 +7,11 @@
 How it lands in the tables:
 
 - `metric`: an event each, those derived by a formula (`event: Sum = Ir + Dr`) too.
-- `frame`, `stack`, `sample`: each (function, file, line, address) with self cost is a frame, a stack of one frame, and
+- `frame`, `stack`, `sample`: each (function, file, object, line) with self cost is a frame, a stack of one frame, and
   a sample an event. The file is the one the code comes from (`fi=`, `fe=`), the function the one it was inlined into.
-  Addresses are callgrind's: virtual addresses of the object file, not offsets in it.
-- `call_edge`: from the frame of the call to the function's own frame, which has no line and no address.
+- `instruction_cost`: with --dump-instr, the same cost by instruction. Addresses are callgrind's: virtual addresses of
+  the object file, not offsets in it.
+- `call_edge`: from the frame of the call to the function's own frame, which has no line.
 - `metric` with `(estimated stacks)` in its name: the same cost on call stacks guessed from the call graph; see
   `estimate`. Its frames are functions without lines.
 
@@ -54,7 +55,7 @@ class Callgrind:
             "callgrind.out of any options: --dump-instr, --separate-threads, --combine-dumps, --compress-…=no …",
             "the same format by xdebug, gungraun and others",
         ),
-        yields=("capture", "process", "thread", "frame", "stack", "metric", "sample", "call_edge"),
+        yields=("capture", "process", "thread", "frame", "stack", "metric", "sample", "call_edge", "instruction_cost"),
         clock="none",
         specification="https://valgrind.org/docs/manual/cl-format.html",
     )

@@ -99,6 +99,10 @@ class Context:
         self._called_files = files.only((CALLED_FILE,), NONE)
         self.callee = self._callees(names.only((CALLED_FUNCTION,), NONE))
 
+    def code_at(self, rows: type_int64) -> Code:
+        """Names of the code that lines belong to."""
+        return Code(self.name.at(rows), self.file.at(rows), self.module.at(rows))
+
     def calls(self, cost_rows: type_int64) -> CallRows:
         """The cost lines that follow a `calls=` line; leaves the state without one, or with the last that has none."""
         lines, state = self._lines, self._state

@@ -115,15 +115,17 @@ def estimate_stacks(graph: Graph, cycle_of_function: type_int32) -> tuple[Nodes,
         degree = graph.bounds[vertex + 1] - graph.bounds[vertex]
         edge = ragged_indices(graph.bounds[vertex], degree)
         source = np.repeat(np.arange(len(vertex)), degree)
-        callee = graph.callee[edge]
-        inner = np.flatnonzero(cycle[callee] == cycle[vertex[source]])
+        callee, cost = graph.callee[edge], graph.cost[edge]
+        # What is too small to follow need not be looked for above, but keeps its share of what its caller passes on.
+        is_large = (weight[source] * cost > smallest * spread[vertex[source]]).any(axis=1)
+        inner = np.flatnonzero(is_large & (cycle[callee] == cycle[vertex[source]]))
         is_open = np.ones(len(edge), bool)
         is_open[inner] = ~tree.is_on_path(node[source[inner]], callee[inner])
-        edge, source, callee = edge[is_open], source[is_open], callee[is_open]
-        cost = graph.cost[edge]
+        source, callee, cost, is_large = source[is_open], callee[is_open], cost[is_open], is_large[is_open]
         whole = graph.own[vertex] + _sum_by(source, cost, len(vertex))
         unit = np.divide(weight, whole, out=np.zeros_like(weight), where=whole > 0)
         tree.end(node, vertex, unit * graph.own[vertex])
+        source, callee, cost = source[is_large], callee[is_large], cost[is_large]
         passed = unit[source] * cost
         share = (passed / smallest).max(axis=1, initial=0)
         kept = np.flatnonzero(share > 1)

@@ -13,16 +13,20 @@ from perfkit.adapters.contract import Batch, batch
 
 type_int32 = NDArray[np.int32]
 type_int64 = NDArray[np.int64]
+type_uint64 = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Calls of one thread, a row each: numbers of the functions, frame of the call, calls counted, and their cost."""
+    """Calls of one thread, a row each: numbers of the functions, frame and address of the call, calls counted, and
+    their cost.
+    """
 
     utid: int
     caller: type_int32
     callee: type_int32
     frame: type_int32
+    address: type_uint64 | None
     count: type_int64
     values: type_int64
     """int64 [metrics, calls]"""
@@ -70,6 +74,7 @@ class CallGraph:
                     call_count=count,
                     value=values,
                     is_recursive=is_recursive,
+                    address=calls.address,
                 )
 
 

@@ -19,7 +19,7 @@ HEADER_LINE = re.compile(rb"([A-Za-z][\w ()]*):\s*(.*)")
 _IGNORED = frozenset(("version", "desc", "arch", "timeframe"))
 _BOUNDARIES = frozenset(("pid", "part", "thread", "positions", "events"))
 _EVENT = re.compile(r"(\w+)\s*(?:=([^:]*))?(?::\s*(.*))?")
-_TERM = re.compile(r"([+-]?)\s*(?:(\d+)\s*\*?\s*)?([A-Za-z_]\w*)\s*")
+_TERM = re.compile(r"([+-]?)\s*(?:(\d{1,9})\s*\*?\s*)?([A-Za-z_]\w*)\s*")
 _CREATOR = re.compile(r"(.*?)(?:[- ]v?(\d\S*))?")
 _UNIT = re.compile(r"\b(ns|us|ms|nsec|usec|msec)\b")
 _POSITIONS = ("instr", "addr", "bb", "line")
@@ -111,10 +111,10 @@ class Header:
         self.thread = None  # `thread:` comes after `part:`, and only where threads are told apart
 
     def _set_pid(self, value: str) -> None:
-        self.pid = _number(value)
+        self.pid = _id(value)
 
     def _set_thread(self, value: str) -> None:
-        self.thread = _number(value)
+        self.thread = _id(value)
 
     def _add_events(self, value: str) -> None:
         self.said = {}
@@ -167,3 +167,8 @@ def _number(text: str) -> int | None:
         return int(text)
     except ValueError:
         return None
+
+
+def _id(text: str) -> int | None:
+    number = _number(text)
+    return number if number is not None and abs(number) < 1 << 31 else None

@@ -1,8 +1,8 @@
 """Places in the code and functions as rows of `frame`, each numbered once.
 
-A place is a (function, file, object, line, address): one frame, and one stack of just that frame, on which the self
-cost of the place lies. A function is a (function, file, object): a frame without line and address, the callee of
-`call_edge`; the caller there is the place of the call.
+A place is a (function, file, object, line): one frame, and one stack of just that frame, on which the self cost of the
+place lies. A function is a (function, file, object): a frame without a line, the callee of `call_edge`; the caller
+there is the place of the call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from perfkit.adapters.contract import Batch, IssueLog, batch
 
 type_int32 = NDArray[np.int32]
 type_int64 = NDArray[np.int64]
-type_uint64 = NDArray[np.uint64]
 
 _MAX_LINE = (1 << 31) - 1
 
@@ -34,12 +33,11 @@ class Code(NamedTuple):
 
 
 class _NewFrames(NamedTuple):
-    """Rows of `frame` to be; `address` for all or for none."""
+    """Rows of `frame` to be."""
 
     frame: type_int32
     names: Code
     line: type_int64
-    address: type_uint64 | None
 
 
 class Grown:
@@ -90,7 +88,7 @@ class Places:
         return len(self._places)
 
     @property
-    def frame_of_place(self) -> NDArray[np.integer]:
+    def frame_of_place(self) -> NDArray[Any]:
         """Frame ids by place."""
         return self._frame_of_place.values
 
@@ -99,14 +97,10 @@ class Places:
         """Functions so far."""
         return len(self._function_index)
 
-    def number_places(self, names: Code, line: type_int64, address: type_uint64 | None) -> type_int32:
-        """Numbers of places given by names, line (0 for none) and address."""
-        parts: list[NDArray[np.generic]] = [line, *names]
-        if address is not None:
-            parts.append(address)
-        ids, firsts = self._places.intern(combine(*parts))
-        new = Code(*(column[firsts] for column in names))
-        frames = self._add(new, line[firsts], None if address is None else address[firsts])
+    def number_places(self, names: Code, line: type_int64) -> type_int32:
+        """Numbers of places given by names and line (0 for none)."""
+        ids, firsts = self._places.intern(combine(line, *names))
+        frames = self._add(Code(*(column[firsts] for column in names)), line[firsts])
         self._frame_of_place.append(frames)
         self._stack_frames.append(frames)
         return ids
@@ -121,47 +115,39 @@ class Places:
     def add_function_frames(self) -> type_int32:
         """Add a frame for each function, once all places are known. Frame ids by function."""
         names = Code(*(grown.values.astype(np.int32) for grown in self._code_of_function))
-        return self._add(names, np.zeros(self.function_count, np.int64), None)
+        return self._add(names, np.zeros(self.function_count, np.int64))
 
-    def take_batches(self, least: int = 1) -> Iterator[Batch]:
-        """The rows that are new since the last call, if there are at least as many frames."""
-        if sum(len(part.line) for part in self._frames) < least:
+    def take_batches(self) -> Iterator[Batch]:
+        """The rows that are new since the last call."""
+        parts, self._frames = self._frames, []
+        if not parts:
             return
-        for with_address in (False, True):
-            parts = [part for part in self._frames if (part.address is not None) == with_address]
-            if parts:
-                yield self._frame_batch(parts)
-        stacks = np.concatenate(self._stack_frames) if self._stack_frames else np.empty(0, np.int32)
-        self._frames, self._stack_frames = [], []
-        if len(stacks):
-            ids = np.arange(self.place_count - len(stacks), self.place_count, dtype=np.int32)
-            no = np.zeros(len(stacks), bool)
-            yield batch(
-                "stack",
-                stack_id=ids, depth=np.zeros(len(stacks), np.int32), frame_id=stacks,
-                tree_enter=ids, tree_leave=ids, is_recursive=no, truncated=no,
-            )  # fmt: skip
-
-    def _add(self, names: Code, line: type_int64, address: type_uint64 | None) -> type_int32:
-        frames = np.arange(self._frame_count, self._frame_count + len(line), dtype=np.int32)
-        self._frame_count += len(line)
-        if len(line):
-            self._frames.append(_NewFrames(frames, names, line, address))
-        return frames
-
-    def _frame_batch(self, parts: list[_NewFrames]) -> Batch:
         function, file, module = (np.concatenate(columns) for columns in zip(*(p.names for p in parts), strict=True))
         line = np.concatenate([part.line for part in parts])
-        addresses = [part.address for part in parts if part.address is not None]
         has_line = (line > 0) & (line <= _MAX_LINE)
-        return batch(
+        yield batch(
             "frame",
             frame_id=np.concatenate([part.frame for part in parts]),
             function=self.functions.column(function, "[unknown]"),
             module=self.objects.column(module, None),
             source_file=self.files.column(file, None),
             line=pa.array(np.where(has_line, line, 0).astype(np.int32), mask=~has_line),
-            address=np.concatenate(addresses) if addresses else None,
             kind=pa.DictionaryArray.from_arrays(np.zeros(len(line), np.int8), ["user"]),
             inlined=np.zeros(len(line), bool),
         )
+        stacks = np.concatenate([np.empty(0, np.int32), *self._stack_frames])
+        self._stack_frames = []
+        ids = np.arange(self.place_count - len(stacks), self.place_count, dtype=np.int32)
+        no = np.zeros(len(stacks), bool)
+        yield batch(
+            "stack",
+            stack_id=ids, depth=np.zeros(len(stacks), np.int32), frame_id=stacks,
+            tree_enter=ids, tree_leave=ids, is_recursive=no, truncated=no,
+        )  # fmt: skip
+
+    def _add(self, names: Code, line: type_int64) -> type_int32:
+        frames = np.arange(self._frame_count, self._frame_count + len(line), dtype=np.int32)
+        self._frame_count += len(line)
+        if len(line):
+            self._frames.append(_NewFrames(frames, names, line))
+        return frames

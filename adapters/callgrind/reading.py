@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 from perfkit.adapters.callgrind.context import Context, State
 from perfkit.adapters.callgrind.graph import CallGraph, Calls, SelfCost
 from perfkit.adapters.callgrind.header import Header
+from perfkit.adapters.callgrind.instructions import Instructions
 from perfkit.adapters.callgrind.lines import COST, JUMP, OTHER, Lines, split_lines
 from perfkit.adapters.callgrind.numbers import parse_cost_lines, resolve
-from perfkit.adapters.callgrind.places import Code, Grown, Places
+from perfkit.adapters.callgrind.places import Grown, Places
 from perfkit.adapters.callgrind.threads import Threads
 from perfkit.adapters.contract import Batch, IssueLog, batch
 from perfkit.adapters.text import Block, to_text
 
+type_int32 = NDArray[np.int32]
 type_int64 = NDArray[np.int64]
 type_uint64 = NDArray[np.uint64]
 
 _ROUNDING = 2
 """Events by which a part's total may differ from the sum of its lines: callgrind itself is that much off."""
-
-_FRAMES_A_BATCH = 1 << 20
 
 
 class Reading:
@@ -41,10 +41,10 @@ class Reading:
         self.places = Places(issues)
         self.threads = Threads()
         self.graph = CallGraph()
-        self.cost_line_count = 0
         self._issues = issues
         self._state = State(file_ends_function=file_ends_function)
         self._positions: dict[str, int] = {}
+        self._instructions = Instructions()
         self._by_place: list[Grown] = []
         self._by_function: list[Grown] = []
         self._part_has_costs = False
@@ -94,6 +94,7 @@ class Reading:
     def finish(self) -> Iterator[Batch]:
         """The last part's samples, and what is still open."""
         yield from self.end_part()
+        yield from self._instructions.take_batches(least=1)
         if self._state.call_count is not None:
             detail = "the input ends before the cost of a call; the call is not counted"
             self._issues.add("truncated", "warning", detail)
@@ -123,7 +124,7 @@ class Reading:
         else:
             self._add_costs(lines, rows, context)
         context.leave()
-        yield from self.places.take_batches(_FRAMES_A_BATCH)
+        yield from self._instructions.take_batches()
 
     def _add_costs(self, lines: Lines, rows: type_int64, context: Context) -> None:
         calls, jumps = context.calls(rows), context.jumps(rows)
@@ -133,36 +134,47 @@ class Reading:
             self._issues.add("jumps_not_kept", "info", detail, count=jump_count)
         if not len(rows):
             return
-        self.cost_line_count += len(rows)
         self._part_has_costs = True
         line, address, values = self._read_costs(lines)
-        functions = context.function.at(rows)
-        has_place = np.ones(len(rows), bool)
-        has_place[jumps] = False
-        at = np.flatnonzero(has_place) if len(jumps) else slice(None)
-        places = np.zeros(len(rows), np.int32)
-        places[at] = self.places.number_places(
-            Code(context.name.at(rows)[at], context.file.at(rows)[at], context.module.at(rows)[at]),
-            line[at],
-            None if address is None else address[at],
-        )
-        self._grow(len(values))
-        has_place[calls.row] = False
-        own = np.flatnonzero(has_place)
-        for metric_id, costs in enumerate(values):
-            np.add.at(self._by_place[metric_id].values, places[own], costs[own])
-            np.add.at(self._by_function[metric_id].values, functions[own], costs[own])
-        if len(calls.row):
+        runs = find_runs(rows, line, np.concatenate([calls.row, jumps]))
+        sums = np.add.reduceat(values, runs, axis=1)
+        code, functions = context.code_at(rows[runs]), context.function.at(rows[runs])
+        places = self.places.number_places(code, line[runs])
+        frames: type_int32 = self.places.frame_of_place[places]
+        utid = self.threads.find(self.header.pid, self.header.thread)
+        is_own = np.ones(len(runs), bool)
+        called = np.searchsorted(runs, calls.row)
+        is_own[np.searchsorted(runs, jumps)] = is_own[called] = False
+        self._add_own(places[is_own], functions[is_own], sums[:, is_own])
+        if address is not None:
+            lengths = np.diff(runs, append=len(rows))
+            self._instructions.add(
+                np.repeat(frames, lengths), address, utid, np.where(np.repeat(is_own, lengths), values, 0)
+            )
+        if len(called):
             self.graph.calls.append(
                 Calls(
-                    utid=self.threads.find(self.header.pid, self.header.thread),
-                    caller=functions[calls.row],
+                    utid=utid,
+                    caller=functions[called],
                     callee=calls.callee,
-                    frame=self.places.frame_of_place[places[calls.row]].astype(np.int32),
+                    frame=frames[called],
+                    address=None if address is None else address[calls.row],
                     count=calls.count,
-                    values=values[:, calls.row],
+                    values=sums[:, called],
                 )
             )
+
+    def _add_own(self, places: type_int32, functions: type_int32, values: type_int64) -> None:
+        while len(self._by_place) < len(values):
+            self._by_place.append(Grown(np.int64))
+            self._by_function.append(Grown(np.int64))
+        for costs in self._by_place:
+            costs.resize(self.places.place_count)
+        for costs in self._by_function:
+            costs.resize(self.places.function_count)
+        for metric_id, costs_of_metric in enumerate(values):
+            np.add.at(self._by_place[metric_id].values, places, costs_of_metric)
+            np.add.at(self._by_function[metric_id].values, functions, costs_of_metric)
 
     def _read_costs(self, lines: Lines) -> tuple[type_int64, type_uint64 | None, type_int64]:
         """Line (0 for none) and address of the cost lines, and their values, int64 [metrics, cost lines]."""
@@ -184,14 +196,15 @@ class Reading:
         line = resolved["line"].view(np.int64) if "line" in resolved else np.zeros(count, np.int64)
         return line, resolved.get("instr", resolved.get("addr")), _to_metrics(header.coefficients(), read.costs)
 
-    def _grow(self, metric_count: int) -> None:
-        while len(self._by_place) < metric_count:
-            self._by_place.append(Grown(np.int64))
-            self._by_function.append(Grown(np.int64))
-        for costs in self._by_place:
-            costs.resize(self.places.place_count)
-        for costs in self._by_function:
-            costs.resize(self.places.function_count)
+
+def find_runs(rows: type_int64, line: type_int64, alone: type_int64) -> type_int64:
+    """Where runs of cost lines begin of which one can be said to stand for all: no other line lies between them, and
+    they give the same line of source. `rows` are the cost lines, `alone` ranks of those that are runs of their own.
+    """
+    begins = np.ones(len(rows) + 1, bool)
+    begins[1:-1] = (rows[1:] - rows[:-1] != 1) | (line[1:] != line[:-1])
+    begins[alone] = begins[alone + 1] = True
+    return np.flatnonzero(begins[:-1])
 
 
 def _to_metrics(coefficients: type_int64, costs: type_int64) -> type_int64:
