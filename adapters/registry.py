@@ -19,11 +19,13 @@ ENTRY_POINT_GROUP = "perfkit.adapters"
 
 OWN = (
     "perfkit.adapters.perf_data.adapter:PerfData",  # PERFILE2 or PERFFILE
+    "perfkit.adapters.valgrind_xml:ValgrindXml",  # the root element `valgrindoutput`
     "perfkit.adapters.dhat:Dhat",  # a JSON object whose first key is `dhatFileVersion`
     "perfkit.adapters.massif:Massif",  # begins with `desc:`, `cmd:` and `time_unit:` lines
     "perfkit.adapters.perf_stat:PerfStat",  # CSV and JSON lines with the tool's fixed columns
     "perfkit.adapters.cachegrind:Cachegrind",  # `desc:`, `cmd:`, `events:` and none of callgrind's lines
     "perfkit.adapters.callgrind:Callgrind",  # `# callgrind format`, or its `events:` and `fn=` lines
+    "perfkit.adapters.valgrind_log:ValgrindLog",  # lines `==<pid>==` of a checker, with others between them
     "perfkit.adapters.perf_script:PerfScript",  # header lines ending in `event:`; the loosest of these
 )
 
@@ -41,6 +43,7 @@ def find_adapter(source: Source) -> Adapter:
 
     Raises:
         UnknownFormatError: none does.
+        FormatError: the outer compression is broken.
     """
     for path in OWN:  # one by one: most sources are recognised before all adapters are imported
         if (adapter := _load(path)).sniff(source):
@@ -48,6 +51,8 @@ def find_adapter(source: Source) -> Adapter:
     for adapter in _others():
         if adapter.sniff(source):
             return adapter
+    if not source.is_dir and not source.head:
+        _ = source.size  # says so if the content could not be unpacked
     raise UnknownFormatError(
         source.path,
         None if source.is_dir else 0,

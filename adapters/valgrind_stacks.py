@@ -70,7 +70,7 @@ def mark_inlined(frames: Sequence[Frame]) -> list[Frame]:
     """
     return [
         inner._replace(inlined=True) if is_inlined(inner, outer) else inner
-        for inner, outer in zip(frames, [*frames[1:], None], strict=True)
+        for inner, outer in zip(frames, [*frames[1:], None], strict=False)
     ]
 
 
