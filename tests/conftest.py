@@ -19,6 +19,10 @@ if os.environ.pop("CI", "").lower() in {"true", "1"}:
 _ON_CI = _MARK in os.environ
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--bless", action="store_true", help="write what golden tests see as what they expect")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield

@@ -1,0 +1,3 @@
+SELECT code, severity, "offset", count FROM import_issue
+WHERE capture_id = $id
+ORDER BY code, severity
