@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -117,6 +118,15 @@ def _path_of(module: str) -> Path | None:
 def test_files_stay_readable_in_one_sitting(path: Path) -> None:
     lines = len((ROOT / path).read_text("utf-8").splitlines())
     assert lines <= MAX_LINES or str(path) in LONG_FOR_A_REASON, f"{path} has {lines} lines; one concept a file"
+
+
+@by_path
+def test_no_regex_that_debians_python_gets_wrong(module: Path) -> None:
+    # Python 3.11.2 loses matches of possessive groups and atomic groups that hold backtracking (gh-106052).
+    literals = [node.value for node in ast.walk(tree(module)) if isinstance(node, ast.Constant)]
+    texts = [value.decode("latin-1") if isinstance(value, bytes) else value for value in literals]
+    found = [text for text in texts if isinstance(text, str) and re.search(r"\)[*+?]\+|\(\?>", text)]
+    assert not found, f"{module}: {found}"
 
 
 def test_dependencies_are_those_that_are_imported() -> None:

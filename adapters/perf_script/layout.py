@@ -35,7 +35,7 @@ _CPU = rb"(?:\[(\d{1,6})\][ \t]+)?"
 _MISC = rb"(?:[KUHGgMES]p?[ \t]+)?"
 _TIME = rb"(\d{1,9}|[1-8]\d{9})\.(\d{1,9}):"
 _PERIOD = rb"(?:(\d{1,20})[ \t]+)?"
-_EVENT = rb"(PERF_RECORD_[A-Z0-9_]+|(?!\d+\.\d+:\s)[^\s:]++(?::++[^\s:]++)*+(?=:\s)):?"
+_EVENT = rb"(PERF_RECORD_[A-Z0-9_]+|(?!\d+\.\d+:\s)[^\s:]\S*?(?<!:)(?=:\s)):?"
 _REST = rb"([^\n]*)"
 _NONE = rb"((?!))?"  # a field that is not there: a group that takes no part
 # Where only the callchain tells a header, it must be as perf prints it: addresses right-aligned in 16 columns.
