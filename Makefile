@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test check fmt bench docs clean
 
-PYTHON := .venv/bin/python
+BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Tests of one file take from a second to minutes, so a process that is done takes over from the others.
 PARALLEL := -n auto --dist worksteal
@@ -26,24 +26,24 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	@scripts/debian-tools.sh
-	$(PYTHON) -m pytest $(PARALLEL) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 check: $(INSTALLED)
-	.venv/bin/ruff format --check .
-	.venv/bin/ruff check .
-	.venv/bin/mypy
-	$(PYTHON) -m perfkit.cli.docs --check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m perfkit.cli.docs --check
 
 fmt: $(INSTALLED)
-	.venv/bin/ruff format .
-	.venv/bin/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
 docs: $(INSTALLED)
-	$(PYTHON) -m perfkit.cli.docs
-	$(PYTHON) -m tests.sessions
+	$(BIN)/python -m perfkit.cli.docs
+	$(BIN)/python -m tests.sessions
 
 bench: $(INSTALLED)
-	$(PYTHON) bench/run.py $(BENCH_ARGS)
+	$(BIN)/python bench/run.py $(BENCH_ARGS)
 
 clean:
 	rm -rf .venv demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
