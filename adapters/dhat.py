@@ -22,8 +22,10 @@ The file is read value by value in pieces of bounded size: one that is cut short
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -42,7 +44,7 @@ from perfkit.adapters.valgrind_stacks import (
     functions,
     metric_batch,
     parse_frame,
-    process_batch,
+    whole_process_batches,
 )
 from perfkit.schema.errors import FormatError
 
@@ -76,7 +78,7 @@ class _Points:
         """Turn the points that were taken into columns."""
         rows, self._rows = self._rows, []
         for key, parts in self._values.items():
-            parts.append(self._integers([row.get(key, 0) for row in rows]))
+            parts.append(self._integers(_column(rows, key)))
         for key, pairs in self._ragged.items():
             lists = [found if isinstance(found := row.get(key), list) else [] for row in rows]
             lengths = np.fromiter(map(len, lists), np.int64, len(lists))
@@ -104,6 +106,14 @@ class _Points:
         return np.array([value or 0 for value in sound], np.int64)
 
 
+def _column(rows: list[dict[str, Any]], key: str) -> list[Any]:
+    """The values of a key, 0 where a row has none. Most files have a key in all rows or in none."""
+    if rows and key in rows[0]:
+        with contextlib.suppress(KeyError):
+            return list(map(itemgetter(key), rows))
+    return [row.get(key, 0) for row in rows]
+
+
 class Dhat:
     """`dhat.out` files."""
 
@@ -114,6 +124,7 @@ class Dhat:
         yields=(
             "capture",
             "process",
+            "thread",
             "frame",
             "stack",
             "metric",
@@ -164,7 +175,7 @@ def _batches(header: dict[str, Any], points: _Points, frames: list[Frame], issue
     command = _text(header, "cmd", "") or None
     pid = header.get("pid")
     yield capture_batch(Dhat.info.name, "dhat", None, command)
-    yield process_batch([pid if type(pid) is int and 0 <= pid < 1 << 31 else None], [command])
+    yield from whole_process_batches(pid if type(pid) is int and 0 <= pid < 1 << 31 else None, command)
     nodes, stack_batches = _stacks(points, frames, issues)
     yield from stack_batches
     specs = _metrics(header, points)
@@ -174,6 +185,7 @@ def _batches(header: dict[str, Any], points: _Points, frames: list[Frame], issue
         at = np.flatnonzero(values)
         yield batch(
             "sample",
+            utid=np.zeros(len(at), np.int32),
             stack_id=_nullable(nodes[at]),
             metric_id=np.full(len(at), metric_id, np.int32),
             value=values[at],

@@ -50,7 +50,7 @@ from perfkit.adapters.valgrind_stacks import (
     mark_inlined,
     metric_batch,
     parse_frame,
-    process_batch,
+    whole_process_batches,
 )
 from perfkit.schema.errors import FormatError
 
@@ -198,6 +198,7 @@ class Massif:
         yields=(
             "capture",
             "process",
+            "thread",
             "frame",
             "stack",
             "metric",
@@ -236,7 +237,7 @@ class Massif:
             issues.add("truncated", "warning", detail, offset=source.size)
         command = reading.header.get("cmd")
         yield capture_batch(self.info.name, "massif", None, command)
-        yield process_batch([None], [command])
+        yield from whole_process_batches(None, command)
         yield from _tree_batches(reading)
         yield from _counter_batches(reading)
 
@@ -256,13 +257,14 @@ def _tree_batches(reading: _Reading) -> Iterator[Batch]:
     metric_of_snapshot = np.array([-1 if s.metric_id is None else s.metric_id for s in reading.snapshots], np.int32)
     yield batch(
         "sample",
+        utid=np.zeros(len(weights.stack), np.int32),
         stack_id=nodes[np.array(weights.stack, np.int64)],
         metric_id=metric_of_snapshot[np.array(weights.snapshot, np.int64)],
         value=np.array(weights.value, np.int64),
     )
     if reading.below:
-        stack, index, sizes, places, percent = zip(*reading.below, strict=True)
-        at = np.array(index, np.int64)
+        stack, owner, sizes, places, percent = zip(*reading.below, strict=True)
+        at = np.array(owner, np.int64)
         yield batch(
             "event.massif_below_threshold",
             ts=pa.nulls(len(stack), pa.int64()),

@@ -156,6 +156,15 @@ def process_batch(pids: Sequence[int | None], commands: Sequence[str | None]) ->
     )
 
 
+def whole_process_batches(pid: int | None, command: str | None) -> list[Batch]:
+    """Rows of `process` and `thread` for a tool that does not tell threads apart: one of each, numbered 0. The thread
+    stands for all of the process, so it has no `tid`.
+    """
+    process = process_batch([pid], [command])
+    thread = batch("thread", utid=[0], upid=[0], name=process.data.column("name"))
+    return [process, thread]
+
+
 def metric_batch(names: Sequence[str], units: Sequence[str], aggregations: Sequence[str] = ()) -> Batch:
     """Rows of `metric`, `metric_id` in this order; values add up unless `aggregations` says otherwise."""
     return batch(

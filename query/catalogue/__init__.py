@@ -27,6 +27,7 @@ GROUPS = {
     "functions": "Where the cost is, by function",
     "threads": "Where the cost is, by thread and process",
     "time": "Over time, and how often",
+    "memory": "Memory: who holds it, who leaks it, and the errors that checkers found",
     "trust": "What was captured, and how far to trust it",
     "views": "Tables joined for convenience",
     "helpers": "Building blocks of the others",
