@@ -269,13 +269,13 @@ def _histograms(points: _Points, nodes: NDArray[np.int32], issues: IssueLog) -> 
     owner, run, accesses = owner[at], run[at], flat[at]
     issues.add("bad_value", "warning", "runs of accesses do not pair up", count=int(is_run.sum() - (run > 1).sum()))
     high = np.cumsum(run.astype(np.float64))
-    first = np.searchsorted(owner, owner)
     low = high - run
-    base = low[first]
+    begins = np.flatnonzero(np.diff(owner, prepend=-1))
+    base = np.repeat(low[begins], np.diff(begins, append=len(owner)))
     yield batch(
         "histogram",
         name=pa.array(["accesses"] * len(at), pa.string()),
-        key=pa.array(nodes[owner]).cast(pa.string()),
+        key=pa.array(nodes).cast(pa.string()).take(pa.array(owner)),
         low=low - base,
         high=high - base,
         unit=pa.array(["byte"] * len(at), pa.string()),
