@@ -42,7 +42,7 @@ def gather_strings(data: NDArray[np.uint8], starts: type_int64, limits: type_int
 class KeyIndex:
     """Gives each distinct 64-bit key a dense id in the order of first appearance: a hash set in numpy.
 
-    Open addressing with linear probing over whole arrays of keys; the table doubles before it is half full.
+    Open addressing with linear probing over whole arrays of keys; the table doubles before it is two thirds full.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class KeyIndex:
         return ids, np.concatenate(firsts)
 
     def _intern_piece(self, keys: type_uint64) -> tuple[NDArray[np.int32], type_int64]:
-        while (self._count + len(keys)) * 2 > len(self._keys):
+        while (self._count + len(keys)) * 3 > len(self._keys) * 2:
             self._grow()
         slots = self._find_slots(keys)
         ids = self._ids.take(slots)
@@ -88,12 +88,15 @@ class KeyIndex:
         self._ids: NDArray[np.int32] = np.full(1 << self._bits, -1, np.int32)
 
     def _grow(self) -> None:
-        used = np.flatnonzero(self._ids >= 0)
-        keys, ids = self._keys[used], self._ids[used]
-        self._bits += 2
+        old_keys, old_ids = self._keys, self._ids
+        self._bits += 1
         self._allocate()
-        # The stored keys are already off by one from the caller's (see `_find_slots`).
-        self._ids[self._find_slots(keys - np.uint64(1))] = ids
+        for begin in range(0, len(old_keys), _PIECE):
+            ids = old_ids[begin : begin + _PIECE]
+            used = np.flatnonzero(ids >= 0)
+            # The stored keys are already off by one from the caller's (see `_find_slots`).
+            keys = old_keys[begin : begin + _PIECE][used] - np.uint64(1)
+            self._ids[self._find_slots(keys)] = ids[used]
 
     def _find_slots(self, keys: type_uint64) -> type_int64:
         """The slot of each key; free slots are taken. 0 marks a free slot, so keys are stored plus one; the key

@@ -24,6 +24,9 @@ from perfkit.adapters.contract import Batch, batch
 
 type_int32 = NDArray[np.int32]
 
+_CLIMBERS = 1 << 18
+"""Nodes that climb together: what is computed for them stays small beside the tree itself."""
+
 
 class StackTree:
     """Grows by `add`; `to_batch` gives the rows of `stack`."""
@@ -87,8 +90,9 @@ class StackTree:
     def to_batch(self, function_of_frame: NDArray[np.integer] | None) -> Batch:
         """Rows of `stack`, in depth-first order. `function_of_frame[frame_id]` numbers the functions that frames
         belong to, so that recursion is seen whatever the address; None where the frames are yet to be named, which
-        leaves `is_recursive` false for the ingest to judge.
+        leaves `is_recursive` false for the ingest to judge. Nothing can be added afterwards.
         """
+        self._index = KeyIndex()  # the tree is whole: what grew it is the larger part of its memory
         parents = np.concatenate(self._parents) if self._parents else np.empty(0, np.int32)
         frames = np.concatenate(self._frames) if self._frames else np.empty(0, np.int32)
         depths = np.concatenate(self._depths) if self._depths else np.empty(0, np.int32)
@@ -155,9 +159,15 @@ def depth_first_ranks(parents: type_int32, depths: type_int32) -> tuple[type_int
 
 
 def find_recursive(parents: type_int32, functions: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Whether each node's function is also that of one of its ancestors. All nodes climb together, a level a step."""
+    """Whether each node's function is also that of one of its ancestors. Nodes climb together, a level a step."""
     recursive = np.zeros(len(parents), bool)
-    climbing = np.flatnonzero(parents >= 0)
+    for begin in range(0, len(parents), _CLIMBERS):
+        _climb(parents, functions, range(begin, min(begin + _CLIMBERS, len(parents))), recursive)
+    return recursive
+
+
+def _climb(parents: type_int32, functions: NDArray[np.integer], nodes: range, recursive: NDArray[np.bool_]) -> None:
+    climbing = nodes.start + np.flatnonzero(parents[nodes.start : nodes.stop] >= 0)
     ancestors = parents[climbing]
     while len(climbing):
         same = functions[ancestors] == functions[climbing]
@@ -165,4 +175,3 @@ def find_recursive(parents: type_int32, functions: NDArray[np.integer]) -> NDArr
         ancestors = parents[ancestors]
         going = ~same & (ancestors >= 0)
         climbing, ancestors = climbing[going], ancestors[going]
-    return recursive

@@ -26,6 +26,8 @@ EPILOG = examples(
     "perfkit ingest perf.data --symfs sysroot/ --json",
 )
 _BAR_AFTER_SECONDS = 1.0
+_MEMORY_LIMIT = "160MB"
+"""For DuckDB's own buffers; it writes to disk what does not fit."""
 
 
 def ingest(
@@ -94,7 +96,7 @@ def _run(
     from perfkit.ingest.store import Store
     from perfkit.query.catalogue import statements
 
-    memory = os.environ.get("PERFKIT_MEMORY_LIMIT")
+    memory = os.environ.get("PERFKIT_MEMORY_LIMIT") or _MEMORY_LIMIT
     with Store(database, catalogue=statements(), threads=options.jobs, memory_limit=memory) as store:
         outcomes = list(_with_progress(store, paths, options))
         ids = [outcome.capture_id for outcome in outcomes if outcome.capture_id is not None]

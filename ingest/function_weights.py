@@ -27,18 +27,18 @@ class _Tally:
     """Weights of one metric: by stack node, and of samples without a stack."""
 
     self_value: type_int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    self_samples: type_int64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    self_samples: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     bare_value: int = 0
     bare_samples: int = 0
 
     def add(self, nodes: type_int64, values: type_int64) -> None:
         needed = int(nodes.max()) + 1
         if needed > len(self.self_value):
-            grown = max(needed, 2 * len(self.self_value))
-            self.self_value = np.concatenate([self.self_value, np.zeros(grown - len(self.self_value), np.int64)])
-            self.self_samples = np.concatenate([self.self_samples, np.zeros(grown - len(self.self_samples), np.int64)])
+            more = max(needed, len(self.self_value) * 5 // 4) - len(self.self_value)
+            self.self_value = np.concatenate([self.self_value, np.zeros(more, np.int64)])
+            self.self_samples = np.concatenate([self.self_samples, np.zeros(more, np.int32)])
         np.add.at(self.self_value, nodes, values)
-        self.self_samples[:needed] += np.bincount(nodes, minlength=needed)
+        np.add.at(self.self_samples, nodes, np.int32(1))
 
 
 class FunctionWeights:
@@ -113,8 +113,10 @@ class FunctionWeights:
             return {name: np.zeros(0, np.int64) for name in ("stack_id", "function", "leave", "recursive")}
         table = pa.Table.from_batches(self._stacks)
         columns = {name: table.column(name).to_numpy() for name in table.column_names}
-        order = np.argsort(columns["tree_enter"], kind="stable")
-        function_of_frame = np.zeros(1 + max(int(ids.max()) for ids, _ in self._frames), np.int64)
+        order: type_int64 | slice = slice(None)
+        if not _is_range(columns["tree_enter"]):
+            order = np.argsort(columns["tree_enter"], kind="stable")
+        function_of_frame = np.zeros(1 + max(int(ids.max()) for ids, _ in self._frames), np.int32)
         for ids, numbers in self._frames:
             function_of_frame[ids] = numbers
         return {
@@ -126,18 +128,21 @@ class FunctionWeights:
 
     def _by_function(self, metric: int, tally: _Tally, nodes: dict[str, type_int64]) -> dict[str, type_int64]:
         count = len(self._functions)
-        function, outermost = nodes["function"], ~nodes["recursive"].astype(bool)
+        function, recursive = nodes["function"], nodes["recursive"].astype(bool)
         out: dict[str, type_int64] = {}
         for unit, by_node in (("", tally.self_value), ("_samples", tally.self_samples)):
             padded = np.zeros(max(len(by_node), int(nodes["stack_id"].max(initial=-1)) + 1), np.int64)
             padded[: len(by_node)] = by_node
             own = padded[nodes["stack_id"]]
-            running = np.cumsum(own)
-            total = running[nodes["leave"]] - running + own if len(own) else own
             out[f"self{unit}"] = _sum_by(function, own, count)
-            out[f"total{unit}"] = _sum_by(function[outermost], total[outermost], count)
+            running = np.cumsum(own)
+            own -= running
+            del running  # trees are large: no more of these columns at a time than needed
+            own += np.cumsum(padded[nodes["stack_id"]])[nodes["leave"]]
             if unit:
-                out["frame_samples"] = _sum_by(function, total, count)
+                out["frame_samples"] = _sum_by(function, own, count)
+            own[recursive] = 0
+            out[f"total{unit}"] = _sum_by(function, own, count)
         used = np.flatnonzero(out["frame_samples"])
         result = {name: values[used] for name, values in out.items()}
         result |= {"function": used, "metric_id": np.full(len(used), metric)}
@@ -147,6 +152,11 @@ class FunctionWeights:
             bare |= {"frame_samples": 0, "function": count, "metric_id": metric}
             result = {name: np.append(values, bare[name]) for name, values in result.items()}
         return result
+
+
+def _is_range(values: NDArray[np.int32]) -> bool:
+    """Whether the values are 0, 1, 2 …: the rows of a tree that came in depth-first order."""
+    return bool(len(values) == 0 or (values[0] == 0 and (np.diff(values) == 1).all()))
 
 
 def _sum_by(groups: type_int64, values: type_int64, count: int) -> type_int64:

@@ -11,11 +11,11 @@ _M_MMAP_THRESHOLD = -3
 
 
 def keep_freed_memory() -> None:
-    """Have glibc take arrays of up to 32 MB (the most it allows) from its heap and not give the heap back; without
-    effect on other C libraries. See mallopt(3).
+    """Have glibc take arrays of up to 8 MB from its heap and keep 64 MB of it that are free; larger ones it maps, numpy
+    backs them with huge pages, and they are given back. Without effect on other C libraries. See mallopt(3).
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
-        libc.mallopt(_M_TRIM_THRESHOLD, 256 << 20)
+        libc.mallopt(_M_MMAP_THRESHOLD, 8 << 20)
+        libc.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
         libc.mallopt(_M_TOP_PAD, 16 << 20)

@@ -37,6 +37,11 @@ _BASE = 0xD6E8FEB86659FD93  # odd, so that it has an inverse modulo 2**64
 _STRETCH_WORDS = 1 << 16
 """Words hashed at a time: words, powers and products of a stretch stay in the cache."""
 _PART_WORDS = 1 << 16
+_REMEMBERED_CHAINS = 1 << 20
+_REMEMBERED_ADDRESSES = 1 << 19
+"""What is remembered only to spare work is forgotten at these sizes: a chain or address that comes again is then
+resolved again, to the same nodes and frames.
+"""
 _RECORD_LIMIT_WORDS = (1 << 16) // 8
 
 
@@ -107,6 +112,7 @@ class ChainTable:
         self._max_stack = max_stack
         self._hasher = ChainHasher()
         self._index = KeyIndex()
+        self._forgotten = 0
         self._new: list[_NewChains] = []
         self._leaves = np.empty(0, np.int32)
         self._frames = _FrameTable(spaces)
@@ -117,6 +123,9 @@ class ChainTable:
     def intern(self, samples: Samples, spaces: type_int32) -> type_int32:
         """The chain number of each sample, int32 [n]; -1 for samples with neither chain nor ip."""
         count = len(samples)
+        if len(self._index) > _REMEMBERED_CHAINS:
+            self._forgotten += len(self._index)
+            self._index = KeyIndex()
         if samples.chain_start is None or samples.chain_length is None:
             starts, lengths = np.zeros(count, np.int64), np.zeros(count, np.int64)
         else:
@@ -129,6 +138,7 @@ class ChainTable:
             hashes = np.where(bare, ip, hashes)
         keys = combine(hashes, lengths, spaces, samples.cpu_mode)
         ids, firsts = self._index.intern(keys)
+        ids += np.int32(self._forgotten)
         if len(firsts):
             self._remember(samples, spaces, starts, lengths, firsts)
         if bare.any() and samples.ip is None:
@@ -142,8 +152,9 @@ class ChainTable:
         return leaves, leaves >= 0
 
     def to_batches(self) -> list[Batch]:
-        """`frame` and `stack` of the whole capture."""
+        """`frame` and `stack` of the whole capture, which ends here: what numbers chains and frames is let go."""
         self._resolve()
+        self._index, self._leaves = KeyIndex(), np.empty(0, np.int32)
         frames = self._frames.to_batch()
         return [frames, self._tree.to_batch(None)]
 
@@ -262,6 +273,8 @@ class _FrameTable:
         """The frame id of each address. An address of a space is located when it is seen for the first time; the same
         code in two spaces is one frame.
         """
+        if len(self._seen) > _REMEMBERED_ADDRESSES:
+            self._seen = KeyIndex()
         spaces = np.where(addresses.cpu_mode == abi.CPUMODE_USER, space_of_chain[addresses.chain], np.int32(-1))
         context = (spaces.astype(np.int64) << 4) | (addresses.cpu_mode << 1) | addresses.is_caller
         seen, firsts = self._seen.intern(combine(addresses.ip, context))
@@ -285,7 +298,8 @@ class _FrameTable:
         self._frame_of_seen[count - len(ids) : count] = ids
 
     def to_batch(self) -> Batch:
-        """Rows of `frame`, without names; run-time code and BPF programs have their module's."""
+        """Rows of `frame`, without names; run-time code and BPF programs have their module's. Ends the table."""
+        self._seen, self._index, self._frame_of_seen = KeyIndex(), KeyIndex(), np.empty(0, np.int32)
         if not self._module:
             return batch("frame", frame_id=np.empty(0, np.int32))
         module = np.concatenate(self._module)

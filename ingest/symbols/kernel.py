@@ -82,8 +82,13 @@ def _delta(
 def _lists(
     kernel: KernelIdentity, options: SymbolOptions, found: KernelSymbols
 ) -> Iterator[tuple[Kallsyms, str | Path]]:
-    if options.symfs is not None:
-        yield from _read(options.symfs / "proc/kallsyms")
+    copied = options.symfs / "proc/kallsyms" if options.symfs is not None else None
+    if copied is not None and not _is_running(copied):
+        for symbols, path in _read(copied):
+            found.problems.append(
+                ("build_id_unrecorded", f"{path} does not say which kernel it is of; it was taken for the recorded one")
+            )
+            yield symbols, path
     current = running.kernel_build_id()
     if same_build_id(kernel.build_id, current) if kernel.build_id else options.is_local:
         try:
@@ -92,6 +97,16 @@ def _lists(
             found.problems.append(("bad_symbol_file", f"{running.KALLSYMS}: {error.strerror}"))
     if kernel.build_id:
         yield from _read(options.build_id_folder(kernel.build_id) / "kallsyms")
+
+
+def _is_running(path: Path) -> bool:
+    """Whether a path below symfs is this machine's own /proc/kallsyms (symfs is /), which is used only if its kernel
+    is the recorded one.
+    """
+    try:
+        return path.samefile(running.KALLSYMS)
+    except OSError:
+        return False
 
 
 def _read(path: Path) -> Iterator[tuple[Kallsyms, Path]]:

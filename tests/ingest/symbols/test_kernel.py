@@ -121,3 +121,11 @@ def test_the_vdso_of_this_process() -> None:
         pytest.skip("this kernel maps no vdso")
     assert image.build_id
     assert image.section(".dynsym") is not None
+
+
+def test_symfs_at_the_root_brings_no_other_kernel_in(tmp_path: Path) -> None:
+    # /proc/kallsyms is there, but it is this machine's, and the capture is of another kernel.
+    options = SymbolOptions(symfs=Path("/"), build_id_cache=tmp_path, cache_dir=tmp_path, debug_dirs=())
+    found = find_kernel(KernelIdentity(RECORDED), options)
+    assert found.table is None
+    assert RECORDED in found.reason
