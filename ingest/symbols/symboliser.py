@@ -7,7 +7,7 @@ Each name is read and demangled once, however many frames bear it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -142,7 +142,7 @@ class _Names:
         return frames
 
 
-def _encode(index: NDArray[np.int64], values: list[str | None]) -> pa.DictionaryArray:
+def _encode(index: NDArray[np.int64], values: Sequence[str | None]) -> pa.DictionaryArray:
     """`values[i]` of each row's index `i`, null where it is negative, each name kept once."""
     distinct: dict[str, int] = {}
     numbers = np.array(
