@@ -179,7 +179,7 @@ class _Tree:
 
     def finish(self) -> tuple[Nodes, Weights]:
         """The nodes, and weights that are whole numbers and add up to the self cost of each function."""
-        own = self._graph.own
+        own = self._graph.own.astype(np.float64)  # whole numbers where there is nothing to add up
         reached = np.zeros_like(own)
         for _, vertex, weight in self._ends:
             np.add.at(reached, vertex, weight)
