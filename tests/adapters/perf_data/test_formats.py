@@ -10,7 +10,7 @@ from tests.adapters.perf_data.decoded import Decoded
 from tests.adapters.perf_data.written import BASIC, CHAINED, chained, columns, read
 
 from perfkit.adapters.contract import IssueLog
-from perfkit.adapters.perf_data import stream
+from perfkit.adapters.perf_data import blocks
 from perfkit.adapters.perf_data.adapter import PerfData
 from perfkit.adapters.source import Source
 
@@ -128,7 +128,7 @@ def test_unpacked_data_is_read_to_its_end(pieces: int, tmp_path: Path):
 
 
 def test_rounds_among_compressed_records_keep_time_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(stream, "BLOCK_BYTES", 64 << 10)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 64 << 10)
     monkeypatch.setattr("perfkit.adapters.perf_data.ordering.TimeOrder.take.__kwdefaults__",
                         {"everything": False, "at_least": 100})  # fmt: skip
     records, expected = [], []

@@ -10,7 +10,7 @@ import pytest
 from tests.adapters.perf_data import writer as w
 from tests.adapters.perf_data.written import BASIC, CHAINED, chained, columns, read
 
-from perfkit.adapters.perf_data import stream
+from perfkit.adapters.perf_data import blocks
 
 ORDERS = pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
 MODES = pytest.mark.parametrize("mode", ["to_file", "to_pipe"])
@@ -92,7 +92,7 @@ def test_kernel_code_that_came_and_went(order: str, tmp_path: Path):
 @ORDERS
 @pytest.mark.parametrize("payload", [8, 100_000, 5_000_000])
 def test_trace_payloads_are_passed_over(order: str, payload: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(stream, "BLOCK_BYTES", 256 << 10)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 256 << 10)
     writer = chained(order=order)
     writer.add(70, writer.pack("II", 1, 0) + bytes(16))
     writer.add(11, writer.pack("QQQ", 0, payload, 1), 0, TRAILER)
