@@ -125,7 +125,8 @@ class Store:
                 f"INSERT INTO {target} SELECT {f'{capture_id}::INTEGER, ' if stamped else ''}{columns} FROM _batch"
             )
         finally:
-            self.connection.unregister("_batch")
+            with suppress(duckdb.Error):  # in a transaction that has failed this fails too, and would hide the reason
+                self.connection.unregister("_batch")
 
     def drop(self, capture_id: int) -> None:
         """Take a capture and all its rows out, and give the space back."""
