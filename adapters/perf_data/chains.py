@@ -241,8 +241,8 @@ def _split_contexts(new: _NewChains, issues: IssueLog) -> _Addresses:
         mode[at] = cpu_mode
         is_marker[at] = True
     stray = len(high) - int(is_marker.sum())
-    issues.add("stray_callchain_value", "info", "values from -1 to -4095 in callchains that are no context markers "
-               "(garbage that frame-pointer unwinding met); kept as unnamed frames", count=stray)  # fmt: skip
+    issues.add("stray_callchain_value", "info", "values from -1 to -4095 in distinct callchains that are no context "
+               "markers (garbage that frame-pointer unwinding met); kept as unnamed frames", count=stray)  # fmt: skip
     sets_mode = first | is_marker
     at = np.maximum.accumulate(np.where(sets_mode, np.arange(len(words)), 0))
     mode = mode[at]
