@@ -52,6 +52,8 @@ class FunctionWeights:
 
     def watch(self, item: Batch) -> None:
         """Take note of a batch, whichever table it is of."""
+        if not item.data.num_rows:
+            return
         if item.table == "sample":
             self._add_samples(item.data)
         elif item.table == "frame":
