@@ -31,7 +31,7 @@ def drain(order: TimeOrder, out: list[tuple[int, int]], **options: bool) -> None
 
 
 @given(rounds())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_rounds(file: list[list[int]]):
     order, out, expected = TimeOrder(), [], []
     for times in file:
@@ -45,7 +45,7 @@ def test_rounds(file: list[list[int]]):
 
 
 @given(rounds(), st.lists(st.integers(1, 9), min_size=100, max_size=100))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_rounds_whose_place_is_known_to_the_block_only(file: list[list[int]], sizes: list[int]):
     """Blocks are cut anywhere; the rounds that ended inside one are told after its samples."""
     order, out = TimeOrder(), []
