@@ -8,7 +8,7 @@
     16 20 1                line, costs; trailing zeros may be left out
     summary: 20 1
 
-`cg_merge` and `cg_diff` write the same; differences may be negative, and their functions are named `file:function`.
+`cg_merge` and `cg_diff` write the same; differences may be negative, and are of whole functions: their lines are 0.
 
 Each (function, file, line) becomes a frame, a stack of one frame, and a sample an event, as for callgrind. cachegrind
 does not say which object code lies in, so `frame.module` is null. Lossy: `desc:` lines.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-BENCHES = {"perf": "bench_perf"}
+BENCHES = {"perf": "bench_perf", "valgrind": "bench_valgrind"}
 
 
 def main() -> None:

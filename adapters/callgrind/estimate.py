@@ -13,8 +13,9 @@ Guessed is only how a function's cost divides among its callers, and thereby wha
 
 - A call to a function that is on the stack already is left out; what remains of its caller takes its share. So
   recursion shows once on each path.
-- Paths that carry less than `MIN_SHARE` of every metric, or lie deeper than `MAX_DEPTH`, are not followed; their cost
-  goes to the other stacks of the same functions. A level holds at most `MAX_LEVEL` nodes, the costliest.
+- Paths that carry less than `MIN_SHARE` of every metric or less than one event, or lie deeper than `MAX_DEPTH`, are not
+  followed; their cost goes to the other stacks of the same functions. A level holds at most `MAX_LEVEL` nodes, the
+  costliest.
 - Functions that are reached on no path stand alone.
 """
 
@@ -34,7 +35,7 @@ type_float = NDArray[np.float64]
 
 MAX_DEPTH = 128
 MAX_LEVEL = 1 << 13
-MIN_SHARE = 1e-6
+MIN_SHARE = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def estimate_stacks(graph: Graph, cycle_of_function: type_int32) -> tuple[Nodes,
     tree = _Tree(graph)
     spread = graph.own + graph.sum_by(graph.caller)
     entering = np.maximum(spread - graph.sum_by(graph.callee), 0)
-    smallest = MIN_SHARE * np.maximum(graph.own.sum(axis=0), 1)
+    smallest = np.maximum(MIN_SHARE * graph.own.sum(axis=0), 1)
     vertex = np.flatnonzero((entering > smallest).any(axis=1))
     weight = entering[vertex]
     node = tree.add(np.full(len(vertex), -1, np.int32), vertex, 0)

@@ -20,7 +20,7 @@ _IGNORED = frozenset(("version", "desc", "arch", "timeframe"))
 _BOUNDARIES = frozenset(("pid", "part", "thread", "positions", "events"))
 _EVENT = re.compile(r"(\w+)\s*(?:=([^:]*))?(?::\s*(.*))?")
 _TERM = re.compile(r"([+-]?)\s*(?:(\d{1,9})\s*\*?\s*)?([A-Za-z_]\w*)\s*")
-_CREATOR = re.compile(r"(.*?)(?:[- ]v?(\d\S*))?")
+_CREATOR = re.compile(r"(\D*?)(?:[- ]v?(\d.*))?")
 _UNIT = re.compile(r"\b(ns|us|ms|nsec|usec|msec)\b")
 _POSITIONS = ("instr", "addr", "bb", "line")
 _MAX_EVENTS = 256
