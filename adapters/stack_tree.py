@@ -39,7 +39,7 @@ class StackTree:
         self._truncated: list[type_int32] = []
 
     def __len__(self) -> int:
-        return len(self._index)
+        return sum(len(part) for part in self._parents)
 
     def add(
         self,

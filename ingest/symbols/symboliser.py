@@ -162,7 +162,8 @@ def _placeholder(module: str | None) -> str:
 def _report(used: dict[str, Module], issues: IssueLog) -> None:
     for subject, module in used.items():
         for code, detail in module.problems:
-            issues.add(code, "warning", detail, subject=subject)
+            severity = "info" if code == "build_id_unrecorded" else "warning"
+            issues.add(code, severity, detail, subject=subject)
     unverified = [name for name, module in used.items() if module.unverified]
     if unverified:
         detail = f"no build-id was recorded of {unverified[0]}{' and others' * (len(unverified) > 1)}; "
