@@ -51,6 +51,8 @@ def load_module(module: str, build_id: str | None, options: SymbolOptions) -> Mo
     if found.program is None:
         return loaded
     loaded.unverified = build_id is None
+    if found.program.has_assumed_layout:
+        loaded.problems.append(("assumed_layout", f"{module}: only its separate debug file was found; {_ASSUMED}"))
     return _from_elf(found.program, found.debug_files, loaded)
 
 
@@ -62,8 +64,6 @@ def _from_elf(program: ElfFile, debug_files: list[ElfFile], loaded: Module) -> M
         damage = f"{program.path}: {error}"
     if damage:
         loaded.problems.append(("bad_symbol_file", damage))
-    if program.has_assumed_layout:
-        loaded.problems.append(("assumed_layout", f"only the separate debug file {program.path} was found; {_ASSUMED}"))
     if not len(loaded.table):
         loaded.reason = damage or "its file has no symbols"
     return loaded
