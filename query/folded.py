@@ -113,7 +113,7 @@ def tidy(symbol: Symbol, *, annotate: bool = False) -> str:
 def _tidy_name(name: str) -> str:
     name = name.translate(_QUOTES)
     if "(" in name and not _GO_METHOD.search(name):
-        name = _ARGUMENTS.sub("", name)
+        name = _ARGUMENTS.sub("", name) or name  # `(below main)` is a name, and no arguments
     return name if name.isprintable() else _CONTROL.sub(" ", name)
 
 

@@ -1,4 +1,7 @@
-"""Names as SQL writes them, apart from the DDL so that a reader need not load Arrow to quote one."""
+"""Names as SQL writes them and names that carry meaning, apart from the DDL so that a reader need not load Arrow."""
+
+ESTIMATED_STACKS = " (estimated stacks)"
+"""Ends the name of a metric that has the cost of another one on stacks guessed from a call graph."""
 
 
 def quote(name: str) -> str:

@@ -37,12 +37,12 @@ from perfkit.adapters.contract import AdapterInfo, Batch, IssueLog, Source, batc
 from perfkit.adapters.stack_tree import depth_first_ranks, find_recursive
 from perfkit.adapters.text import looks_like_text, plain_lines, read_blocks
 from perfkit.schema.errors import FormatError
+from perfkit.schema.names import ESTIMATED_STACKS
 
 _MAGIC = b"# callgrind format"
 _EVENTS = re.compile(rb"^events:[ \t]*\S", re.MULTILINE)
 _BODY = re.compile(rb"^(?:fl|fn|ob|cfn|cfl|cfi|cob)=|^(?:version|creator|positions|summary|totals):", re.MULTILINE)
 _BLOCK_BYTES = 1 << 20  # all that is computed of a block stays in the cache
-ESTIMATED = " (estimated stacks)"
 
 
 class Callgrind:
@@ -145,7 +145,7 @@ def _call_graph(reading: Reading) -> Iterator[Batch]:
         is_recursive=find_recursive(nodes.parent, nodes.function)[order],
         truncated=np.zeros(len(order), bool),
     )
-    yield from _metrics(metrics, len(metrics), ESTIMATED, is_estimate=True)
+    yield from _metrics(metrics, len(metrics), ESTIMATED_STACKS, is_estimate=True)
     for metric_id, values in enumerate(weights.values):
         at = np.flatnonzero(values)
         yield batch(

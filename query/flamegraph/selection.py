@@ -10,6 +10,7 @@ import duckdb
 from perfkit.query.flamegraph.options import WHERE_COLUMNS, Grouping
 from perfkit.schema.database import fetch_one
 from perfkit.schema.errors import QueryError
+from perfkit.schema.names import ESTIMATED_STACKS
 
 SAMPLE_COUNT = "samples"
 """Name of the metric that every capture has: one for each sample."""
@@ -50,7 +51,8 @@ class Metric:
 
 
 def choose_metric(connection: duckdb.DuckDBPyConnection, selection: Selection) -> Metric:
-    """The metric asked for, else the first that has samples. `samples` counts the samples of the first.
+    """The metric asked for, else the first that has samples; where its cost is also there on estimated stacks (a
+    call graph's exact costs have none), those, as there is nothing else to draw. `samples` counts the first's samples.
 
     Raises:
         QueryError: the captures have no samples, or none of that metric.
@@ -70,6 +72,8 @@ def choose_metric(connection: duckdb.DuckDBPyConnection, selection: Selection) -
     names = list(dict.fromkeys(row[2] for row in rows))
     count_samples = selection.metric == SAMPLE_COUNT and SAMPLE_COUNT not in names
     name = names[0] if selection.metric is None or count_samples else _match(names, selection.metric)
+    if selection.metric is None and name + ESTIMATED_STACKS in names:
+        name += ESTIMATED_STACKS
     chosen = [row for row in rows if row[2] == name]
     return Metric(
         name=SAMPLE_COUNT if count_samples else name,

@@ -107,6 +107,7 @@ def test_without_groups_samples_without_a_stack_are_not_lost(tmp_path: Path) -> 
         ("Lorg/x/Y;::call", "Lorg/x/Y:::call"),
         ("two\nlines\x1b[31m", "two lines [31m"),
         ("[libc.so.6]", "[libc.so.6]"),
+        ("(below main)", "(below main)"),
         ("<T as core::fmt::Display>::fmt", "<T as core::fmt::Display>::fmt"),
     ],
 )
