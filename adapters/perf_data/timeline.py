@@ -11,6 +11,7 @@ until the next one begins, as samples are still taken while a task exits. A life
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,18 +161,17 @@ class Timeline:
         for kind, index in _in_time_order({"comm": comm, "task": task, "mmap": mmap}):
             handlers[kind](lists[kind], index)
 
-    def _on_comm(self, rows: dict[str, list[object]], index: int) -> None:
+    def _on_comm(self, rows: dict[str, list[Any]], index: int) -> None:
         pid, tid, time, name = (rows[key][index] for key in ("pid", "tid", "time", "name"))
-        assert isinstance(pid, int) and isinstance(tid, int) and isinstance(time, int) and isinstance(name, str)  # noqa: PT018
-        is_exec = bool(int(rows["misc"][index]) & (1 << 13))  # type: ignore[call-overload]
+        is_exec = bool(int(rows["misc"][index]) & (1 << 13))
         utid = self._thread(pid, tid, time)
         self._name(utid, time, name, is_exec=is_exec)
         if is_exec and time > 0:
             self.spaces.renew(self.threads.owner[utid], time)
 
-    def _on_task(self, rows: dict[str, list[object]], index: int) -> None:
+    def _on_task(self, rows: dict[str, list[Any]], index: int) -> None:
         numbers = (rows[key][index] for key in ("pid", "parent_pid", "tid", "parent_tid", "time"))
-        pid, parent_pid, tid, parent_tid, time = (int(number) for number in numbers)  # type: ignore[call-overload]
+        pid, parent_pid, tid, parent_tid, time = (int(number) for number in numbers)
         if rows["is_fork"][index]:
             self._fork(pid, parent_pid, tid, parent_tid, time)
             return
@@ -203,15 +203,12 @@ class Timeline:
         if self.processes.owner[upid] < 0 and parent_pid not in (pid, 0, -1):
             self.processes.owner[upid] = self._process(parent_pid, BEFORE)
 
-    def _on_mmap(self, rows: dict[str, list[object]], index: int) -> None:
+    def _on_mmap(self, rows: dict[str, list[Any]], index: int) -> None:
         pid, time, start, length, offset, path, build_id, executable = (
             rows[key][index]
             for key in ("pid", "time", "start", "length", "file_offset", "path", "build_id", "executable")
         )
-        assert isinstance(pid, int) and isinstance(time, int) and isinstance(start, int)  # noqa: PT018
-        assert isinstance(length, int) and isinstance(offset, int) and isinstance(path, str)  # noqa: PT018
-        assert build_id is None or isinstance(build_id, str)
-        cpu_mode = int(rows["misc"][index]) & 7  # type: ignore[call-overload]
+        cpu_mode = int(rows["misc"][index]) & 7
         if pid == -1 or cpu_mode in (1, 4):
             self.spaces.map_kernel(start, length, path, build_id, is_guest=cpu_mode == 4)
             return
