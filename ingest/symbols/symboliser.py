@@ -119,7 +119,8 @@ class _Names:
         """Name the rows of a group by the symbols that were hit, and by the module where none was."""
         symbols, index = np.unique(hits, return_inverse=True)
         named = symbols >= 0
-        found = module.table.names(symbols[named])
+        # A damaged string table can leave a symbol without a name.
+        found = [name or _placeholder(group.module) for name in module.table.names(symbols[named])]
         if group.kind != "kernel":  # whose names are never mangled, even where one looks so
             self._mangled.update(found)
         self._index[group.rows] = index + len(self._names)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.ingest.symbols.elf_builder import CODE_ADDRESS, CODE_OFFSET, ElfBuilder
 from tests.support import captures
@@ -233,6 +233,7 @@ _HOT = [*range(64 + 56), *range(CODE_OFFSET + 0x1000, len(_SMALL))]  # the heade
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(flips=st.lists(st.tuples(st.sampled_from(_HOT), st.integers(0, 255)), min_size=1, max_size=8))
+@example(flips=[(9241, 0)])  # the first letter of a name
 def test_flipped_bytes_never_raise(flips: list[tuple[int, int]], tmp_path: Path) -> None:
     content = bytearray(_SMALL)
     for at, value in flips:
