@@ -70,7 +70,7 @@ class Symboliser:
         for group in groups:
             module = self._module(group, identity)
             hits = module.table.find(address[group.rows])
-            names.add(group, hits, module)
+            hits = names.add(group, hits, module)
             self._count_unnamed(group, hits, module, issues)
             used["[kernel]" if group.kind == "kernel" else group.module or UNKNOWN] = module
         _report(used, issues)
@@ -115,17 +115,22 @@ class _Names:
         self._names: list[str] = []
         self._mangled: set[str] = set()
 
-    def add(self, group: _Group, hits: NDArray[np.int64], module: Module) -> None:
-        """Name the rows of a group by the symbols that were hit, and by the module where none was."""
+    def add(self, group: _Group, hits: NDArray[np.int64], module: Module) -> NDArray[np.int64]:
+        """Name the rows of a group by the symbols that were hit, and by the module where none was. Returns the hits that
+        gave a name, -1 elsewhere.
+        """
         symbols, index = np.unique(hits, return_inverse=True)
         named = symbols >= 0
         # A damaged string table can leave a symbol without a name.
-        found = [name or _placeholder(group.module) for name in module.table.names(symbols[named])]
+        read = module.table.names(symbols[named])
+        found = [name or _placeholder(group.module) for name in read]
         if group.kind != "kernel":  # whose names are never mangled, even where one looks so
             self._mangled.update(found)
         self._index[group.rows] = index + len(self._names)
         self._names += [] if named.all() else [_placeholder(group.module)]
         self._names += found
+        nameless = symbols[named][[not name for name in read]]
+        return np.where(np.isin(hits, nameless), -1, hits) if len(nameless) else hits
 
     def fill(self, frames: pa.RecordBatch, todo: NDArray[np.int64]) -> pa.RecordBatch:
         """The frames with the names in."""
