@@ -116,8 +116,8 @@ class _Names:
         self._mangled: set[str] = set()
 
     def add(self, group: _Group, hits: NDArray[np.int64], module: Module) -> NDArray[np.int64]:
-        """Name the rows of a group by the symbols that were hit, and by the module where none was. Returns the hits that
-        gave a name, -1 elsewhere.
+        """Name the rows of a group by the symbols that were hit, and by the module where none was. Returns the hits
+        that gave a name, -1 elsewhere.
         """
         symbols, index = np.unique(hits, return_inverse=True)
         named = symbols >= 0
